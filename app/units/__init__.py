@@ -1,0 +1,1 @@
+"""Money, windows, intervals and identities: values that know nothing of GPUs."""

@@ -1,0 +1,1 @@
+"""From pods, nodes and samples to quantities: holds, device states, activity, tokens, evidence."""

@@ -1,0 +1,32 @@
+"""All that was found out about one cluster's window, as one value."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from app.usage import frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFacts:
+    """The frames of one window, and whether any source answered only partly."""
+
+    pool_usage: pd.DataFrame
+    hold_usage: pd.DataFrame
+    token_usage: pd.DataFrame
+    latency_usage: pd.DataFrame
+    service_minutes: pd.DataFrame
+    cold_starts: pd.DataFrame
+    evidence: pd.DataFrame
+    notes: pd.DataFrame
+    partial: bool
+
+    def __post_init__(self) -> None:
+        frames.POOL_USAGE.validate(self.pool_usage)
+        frames.HOLD_USAGE.validate(self.hold_usage)
+        frames.TOKEN_USAGE.validate(self.token_usage)
+        frames.LATENCY_USAGE.validate(self.latency_usage)
+        frames.SERVICE_MINUTES.validate(self.service_minutes)
+        frames.COLD_STARTS.validate(self.cold_starts)
+        frames.EVIDENCE.validate(self.evidence)
+        frames.NOTES.validate(self.notes)
