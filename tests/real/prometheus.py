@@ -1,0 +1,88 @@
+"""A real Prometheus on a free port, its history loaded by promtool."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.real.ports import LOOPBACK, answers, free_port, wait_until
+
+NO_SCRAPES = "global: {}\n"
+# A fleet's history may lie years before the day of the test: unless a test says otherwise, keep it.
+RETENTION = "--storage.tsdb.retention"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPrometheus:
+    """Where a server answers, and the process that does."""
+
+    url: str
+    pid: int
+    log: Path
+
+
+def binary(name: str) -> str:
+    """Return the path of one of Debian's binaries; a machine without it fails the test."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"{name} is missing: apt-get install prometheus (make test does it for root)"
+        raise AssertionError(message)
+    return path
+
+
+def backfill(openmetrics: Path, data: Path) -> None:
+    """Turn an OpenMetrics file into blocks under ``data``."""
+    data.mkdir(parents=True, exist_ok=True)
+    command = [binary("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
+    done = subprocess.run(
+        [*command, "--quiet", str(openmetrics), str(data)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"promtool refused {openmetrics}: {done.stderr or done.stdout}"
+
+
+@contextmanager
+def running_prometheus(
+    data: Path, *, config: str = NO_SCRAPES, flags: Sequence[str] = ()
+) -> Iterator[RunningPrometheus]:
+    """Serve the blocks under ``data`` until the block ends."""
+    data.mkdir(parents=True, exist_ok=True)
+    config_file, log = data / "prometheus.yml", data / "prometheus.log"
+    config_file.write_text(config, encoding="utf-8")
+    port = free_port()
+    command = [
+        binary("prometheus"),
+        f"--config.file={config_file}",
+        f"--storage.tsdb.path={data}",
+        f"--web.listen-address={LOOPBACK}:{port}",
+        "--log.level=warn",
+        *flags,
+    ]
+    if not any(flag.startswith(RETENTION) for flag in flags):
+        command.append(f"{RETENTION}=100y")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"]}
+        )
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        wait_until(
+            lambda: process.poll() is not None or answers(f"{url}/-/ready"),
+            timeout_seconds=60,
+            what="Prometheus becoming ready",
+        )
+        assert process.poll() is None, f"Prometheus ended: {log.read_text(encoding='utf-8')}"
+        yield RunningPrometheus(url, process.pid, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=20)
