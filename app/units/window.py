@@ -28,7 +28,8 @@ class Window:
             if instant.tzinfo is None:
                 message = f"The {name} {instant.isoformat()} has no time zone."
                 raise WindowError(message, hint="Write it in UTC, as 2026-11-23T10:00:00Z.")
-            if to_ms(instant) % HOUR_MS:
+            # Milliseconds are rounded down: without its own check a microsecond would pass.
+            if to_ms(instant) % HOUR_MS or instant.microsecond:
                 message = f"The {name} {instant.isoformat()} is not a whole UTC hour."
                 raise WindowError(message, hint="Windows are whole hours: 10:00, 11:00.")
         if self.end <= self.start:

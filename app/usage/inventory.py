@@ -47,6 +47,9 @@ class PodFacts:
     ready_ms: int | None
     containers: tuple[ContainerFacts, ...]
     resource_version: str
+    # metadata.deletionTimestamp (request time plus grace) and deletionGracePeriodSeconds.
+    deletion_ms: int | None = None
+    deletion_grace_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
