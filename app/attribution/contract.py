@@ -1,0 +1,166 @@
+"""The team contract as values: who owns what, who pays for the rest, and by which policies.
+
+Every block counts from ``valid_from_ms`` until before ``valid_to_ms``; 0 is "since ever".
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from app.units.window import OPEN_MS
+
+# What is charged to nobody's team; no team may be called so.
+UNOWNED = "unowned"
+
+
+class UnallocatedPolicy(StrEnum):
+    """Who pays for what nobody held."""
+
+    PLATFORM = "platform"
+
+
+class SharedPolicy(StrEnum):
+    """Who pays for the platform's own namespaces."""
+
+    PLATFORM = "platform"
+
+
+class IdlePolicy(StrEnum):
+    """Who pays for what was held and did nothing."""
+
+    HOLDER = "holder"
+
+
+class TimeSlicingPolicy(StrEnum):
+    """What one sharer of a time-sliced device holds."""
+
+    SLOTS = "slots"
+
+
+class MigSharePolicy(StrEnum):
+    """What a MIG instance is of its device."""
+
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """One block of a team: what it claims during a time.
+
+    Namespaces are names or globs. A pod with all of ``labels`` is claimed as well, before any
+    namespace if ``labels_override``. Without ``clusters`` the block counts in every cluster.
+    """
+
+    name: str
+    cost_center: str = ""
+    namespaces: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    labels_override: bool = False
+    monthly_budget: Decimal | None = None
+    slack: str = ""
+    valid_from_ms: int = 0
+    valid_to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """The team that runs the clusters: it pays for what nobody held."""
+
+    team: str
+    namespaces: tuple[str, ...] = ()
+    valid_from_ms: int = 0
+    valid_to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """How cost is divided; each field lists what this version can do."""
+
+    unallocated: UnallocatedPolicy = UnallocatedPolicy.PLATFORM
+    shared: SharedPolicy = SharedPolicy.PLATFORM
+    idle: IdlePolicy = IdlePolicy.HOLDER
+    time_slicing: TimeSlicingPolicy = TimeSlicingPolicy.SLOTS
+    mig_share: MigSharePolicy = MigSharePolicy.MAX
+    valid_from_ms: int = 0
+    valid_to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenWeights:
+    """What a token of each kind counts in the division of a service's cost.
+
+    ``model`` is a name or a glob of served model names. Cached prompt tokens are part of the
+    prompt tokens: they count ``cached`` and not ``prompt``.
+    """
+
+    model: str = "*"
+    prompt: Decimal = Decimal(1)
+    cached: Decimal = Decimal("0.1")
+    generation: Decimal = Decimal(4)
+    valid_from_ms: int = 0
+    valid_to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """A gateway's key alias and the team that sends tokens with it."""
+
+    source: str
+    alias: str
+    team: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """All blocks, in the order of the file."""
+
+    teams: tuple[Team, ...] = ()
+    platform: tuple[Platform, ...] = ()
+    policies: tuple[Policies, ...] = ()
+    token_weights: tuple[TokenWeights, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+
+    def team_at(self, name: str, at_ms: int) -> Team | None:
+        """Return the team's block that counts at the instant."""
+        valid = [
+            team
+            for team in self.teams
+            if team.name == name and team.valid_from_ms <= at_ms < team.valid_to_ms
+        ]
+        return max(valid, key=lambda team: team.valid_from_ms, default=None)
+
+    def platform_at(self, at_ms: int) -> Platform | None:
+        """Return the platform block that counts at the instant."""
+        valid = [one for one in self.platform if one.valid_from_ms <= at_ms < one.valid_to_ms]
+        return max(valid, key=lambda one: one.valid_from_ms, default=None)
+
+    def weights_at(self, model: str, at_ms: int) -> TokenWeights:
+        """Return the token weights of a served model at the instant.
+
+        The exact name wins, then the glob with the longest literal prefix, then the later block;
+        the defaults of `TokenWeights` where the contract says nothing.
+        """
+        valid = [
+            one
+            for one in self.token_weights
+            if one.valid_from_ms <= at_ms < one.valid_to_ms and fnmatchcase(model, one.model)
+        ]
+        return max(
+            valid,
+            key=lambda one: (literal_prefix(one.model), one.valid_from_ms),
+            default=TokenWeights(),
+        )
+
+
+def is_glob(pattern: str) -> bool:
+    """Say whether a name contains a wildcard."""
+    return any(sign in pattern for sign in "*?[")
+
+
+def literal_prefix(pattern: str) -> int:
+    """Return how many characters stand before the first wildcard; a plain name beats any glob."""
+    if not is_glob(pattern):
+        return len(pattern) + 1
+    return min(pattern.index(sign) for sign in "*?[" if sign in pattern)

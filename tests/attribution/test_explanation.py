@@ -1,0 +1,179 @@
+from dataclasses import replace
+
+import pytest
+
+from app.attribution.charges import ChargeKind
+from app.attribution.explanation import (
+    ChargeFacts,
+    Coverage,
+    ExplainedHold,
+    ExplainedSpan,
+    ExplainedUsage,
+    Versions,
+    explain,
+)
+from app.attribution.owners import OwnerSpan
+from app.pricing.book import PriceBook
+from app.pricing.rows import PriceUnit
+from app.units.window import HOUR_MS, OPEN_MS
+from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, UsageFlag
+from tests.attribution.fleets import ELEVEN, H100, TEN
+from tests.pricing.builders import a_pool, a_price
+
+BOOK = PriceBook(
+    [a_price("80", PriceUnit.NODE_HOUR, provider="aws", source="contract 7"), a_price("3")]
+)
+
+FACTS = ChargeFacts(
+    charge_id=42,
+    kind=ChargeKind.USED,
+    window_start_ms=TEN,
+    start_ms=TEN,
+    end_ms=ELEVEN,
+    cluster="prod-eu",
+    node="node-1",
+    gpu_model=H100,
+    team="search",
+    gpu_ms=HOUR_MS,
+    cost_nanos=10 * 10**9 + 1,
+    currency="USD",
+    owner=OwnerSpan(from_ms=TEN, to_ms=ELEVEN, team="search", because="search by namespace s-*"),
+    hold=ExplainedHold(
+        namespace="search-a",
+        pod="api-1",
+        workload="Deployment api",
+        resource="nvidia.com/gpu",
+        units=2,
+        share_num=2,
+        share_den=1,
+        start_ms=TEN - HOUR_MS,
+        end_ms=OPEN_MS,
+        start_unsure_ms=500,
+        end_unsure_ms=0,
+        source=HoldSource.WATCH,
+    ),
+    usage=ExplainedUsage(
+        held_ms=2 * HOUR_MS,
+        active_ms=HOUR_MS,
+        idle_ms=HOUR_MS,
+        unmeasured_ms=0,
+        basis=ActivityBasis.GR_ENGINE_ACTIVE,
+        scope=ActivityScope.DEVICE,
+        flags=UsageFlag.UNHEALTHY_HELD,
+    ),
+    spans=(
+        ExplainedSpan(
+            start_ms=TEN,
+            end_ms=ELEVEN,
+            devices=8,
+            held_ms=2 * HOUR_MS,
+            unallocated_ms=6 * HOUR_MS,
+            stranded_ms=0,
+            unobserved_ms=0,
+            claimed_ms=2 * HOUR_MS,
+        ),
+    ),
+    price=BOOK.choice(a_pool(devices=8), TEN),
+    coverage=(Coverage(source="prometheus", family="activity", expected=120, seen=118),),
+    notes=("scrapes came twice",),
+    versions=Versions(revision=2, rating_version=1, price_version=3, contract_version=4),
+)
+
+
+def figures(facts: ChargeFacts, title: str) -> dict[str, str]:
+    (step,) = [step for step in explain(facts).steps if step.title == title]
+    return {"": step.text, **dict(step.figures)}
+
+
+def test_an_explanation_goes_from_the_charge_to_what_it_rests_on() -> None:
+    titles = [step.title for step in explain(FACTS).steps]
+
+    assert titles == [
+        "Charge",
+        "Team",
+        "Hold",
+        "Activity",
+        "Pool",
+        "Price",
+        "Money",
+        "Coverage",
+        "Versions",
+    ]
+
+
+def test_the_charge_says_how_much_of_what_when_and_for_how_much() -> None:
+    assert figures(FACTS, "Charge")[""] == (
+        f"3600.000 GPU-seconds of {H100} on node-1 in prod-eu were held and active"
+        " between 2026-11-23T10:00:00Z and 2026-11-23T11:00:00Z: 10.000000001 USD"
+    )
+
+
+def test_the_price_names_its_row_and_the_rows_that_lost() -> None:
+    price = figures(FACTS, "Price")
+
+    assert price[""] == (
+        "80 USD per node-hour for provider aws; the node's price divided by its devices"
+    )
+    assert price["one GPU-hour"] == "10.000000000 USD"
+    assert price["source"] == "contract 7"
+    assert price["not 3 USD per gpu-hour for every pool"] == "the winner names the provider"
+
+
+def test_the_money_is_computed_again_and_the_rounding_shown() -> None:
+    money = figures(FACTS, "Money")
+
+    assert money["time × price"] == "10.000000000 USD"
+    assert money["charged"] == "10.000000001 USD"
+    assert money["rounding"] == "+1.000 nanos"
+
+
+def test_hold_activity_pool_and_coverage_are_said_in_figures() -> None:
+    hold = figures(FACTS, "Hold")
+    assert (
+        "pod search-a/api-1 of Deployment api held from 2026-11-23T09:00:00Z and lasts" in hold[""]
+    )
+    assert (hold["requested"], hold["share"]) == ("2 nvidia.com/gpu", "2 devices")
+    assert hold["start unsure by"] == "0.500 s"
+    activity = figures(FACTS, "Activity")
+    assert activity[""].startswith("DCGM_FI_PROF_GR_ENGINE_ACTIVE: measured on the devices")
+    assert activity[""].endswith("a held device was not allocatable")
+    assert activity["active"] == "3600.000 GPU-seconds"
+    assert "8 devices, held 7200.000, unallocated 21600.000" in figures(FACTS, "Pool").values()
+    coverage = figures(FACTS, "Coverage")
+    assert coverage["prometheus activity"] == "118 of 120 samples."
+    assert coverage["note"] == "scrapes came twice"
+    assert figures(FACTS, "Versions")["facts revision"] == "2"
+
+
+def test_a_pools_time_without_price_and_contract_is_explained_too() -> None:
+    facts = replace(
+        FACTS,
+        kind=ChargeKind.UNOBSERVED,
+        team="",
+        owner=None,
+        hold=None,
+        usage=None,
+        price=None,
+        cost_nanos=None,
+    )
+
+    assert "no source says who held it" in figures(facts, "Charge")[""]
+    assert figures(facts, "Charge")[""].endswith("no price")
+    assert figures(facts, "Team")[""] == "nobody, since no contract says who owns it"
+    assert "unpriced" in figures(facts, "Price")[""]
+    assert figures(facts, "Money")[""] == "none, as there is no price"
+
+
+def test_a_contested_owner_names_the_teams() -> None:
+    owner = OwnerSpan(
+        from_ms=TEN, to_ms=ELEVEN, team="unowned", because="two rules", contested=("a", "b")
+    )
+
+    text = figures(replace(FACTS, team="unowned", owner=owner), "Team")[""]
+
+    assert text == "unowned, since a and b claim it equally: two rules"
+
+
+@pytest.mark.parametrize("line", ["1. Charge: ", "     charge: 000000000000002a", "9. Versions: "])
+def test_the_text_numbers_the_steps_and_indents_the_figures(line: str) -> None:
+    assert any(text.startswith(line) for text in explain(FACTS).text().splitlines())
