@@ -1,0 +1,1 @@
+"""The database: engine, tables, migrations, and one store a concept; all SQL is here."""

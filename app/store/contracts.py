@@ -1,0 +1,89 @@
+"""The team contract as it was at every version, as the text that was applied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from app.store.locking import lock
+from app.store.naming import NameStore
+from app.store.tables.ledger import CONTRACTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredContract:
+    """One applied contract; the text is YAML."""
+
+    version: int
+    applied_ms: int
+    file_name: str
+    sha256: str
+    text: str
+
+
+class ContractStore:
+    """All versions of the team contract."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def latest(self) -> StoredContract | None:
+        """Return the contract in force, None before the first."""
+        row = self._connection.execute(
+            select(CONTRACTS).order_by(CONTRACTS.c.version.desc()).limit(1)
+        ).one_or_none()
+        return None if row is None else _value(row)
+
+    def by_version(self, version: int) -> StoredContract | None:
+        """Return the contract of a version."""
+        row = self._connection.execute(
+            select(CONTRACTS).where(CONTRACTS.c.version == version)
+        ).one_or_none()
+        return None if row is None else _value(row)
+
+    def apply(
+        self,
+        text: str,
+        *,
+        applied_ms: int,
+        file_name: str,
+        sha256: str,
+        cost_centers: Mapping[str, str],
+    ) -> StoredContract:
+        """Store a contract as the next version, unless it is the one in force; return it.
+
+        ``cost_centers`` has every team of the contract, with '' where it has none.
+        """
+        lock(self._connection, "contracts")
+        latest = self.latest()
+        if latest is not None and latest.sha256 == sha256:
+            return latest
+        contract = StoredContract(
+            version=1 if latest is None else latest.version + 1,
+            applied_ms=applied_ms,
+            file_name=file_name,
+            sha256=sha256,
+            text=text,
+        )
+        self._connection.execute(
+            insert(CONTRACTS).values(
+                version=contract.version,
+                applied_at=applied_ms,
+                file_name=file_name,
+                sha256=sha256,
+                yaml=text,
+            )
+        )
+        NameStore(self._connection).ensure_teams(cost_centers)
+        return contract
+
+
+def _value(row: Row[Any]) -> StoredContract:
+    return StoredContract(
+        version=row.version,
+        applied_ms=row.applied_at,
+        file_name=row.file_name,
+        sha256=row.sha256,
+        text=row.yaml,
+    )

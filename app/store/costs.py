@@ -1,0 +1,274 @@
+"""Sums over charges: from the rollup for whole billing days, from the lines for the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta, tzinfo
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sqlalchemy import Connection
+
+from app.attribution.charges import ChargeKind
+from app.attribution.days import day_starts
+from app.store.copying import Column, Kind, Parameter, copy_out
+from app.store.dimensions import (
+    TIMES,
+    Coded,
+    Dimension,
+    Filters,
+    Labels,
+    dimension_of,
+    identities,
+)
+from app.store.tables.ledger import MS_COLUMNS, NANO_COLUMNS
+from app.units.window import HOUR_MS, Window, from_ms
+
+Int64s = npt.NDArray[np.int64]
+
+COST_GROUPS = (
+    "cluster",
+    "node",
+    "gpu_model",
+    "namespace",
+    "workload",
+    "pod",
+    "service",
+    "model",
+    "team",
+    "cost_center",
+    "charge",
+    "kind",
+    "hour",
+    "day",
+    "week",
+    "month",
+)
+
+_SUMS = (*MS_COLUMNS, *NANO_COLUMNS)
+_ROLLUP_IDENTITIES = frozenset({"cluster_id", "team_id", "namespace_id", "gpu_model_id", "day"})
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncompleteHours:
+    """How many hours of a window are partial, wait for a rating, or were never collected."""
+
+    partial: int
+    pending: int
+    missing: int
+
+    @property
+    def complete(self) -> bool:
+        """Say whether nothing is lacking; what waits for a rating is there, but may change."""
+        return not self.partial and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class CostSums:
+    """One row a group (`app.chargeback.costs.costs_schema`), and what the window lacks."""
+
+    rows: pd.DataFrame
+    hours: IncompleteHours
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stretch of time and the table its sums are read from."""
+
+    table: str
+    condition: str
+    parameters: Mapping[str, Parameter]
+
+
+class CostStore:
+    """Sums of all clusters' charges; ``billing_zone`` says where days, weeks and months begin.
+
+    No billing period is closed by this version, so what is posted in a period is what was used in
+    it, and one sum answers for either basis.
+    """
+
+    def __init__(self, connection: Connection, billing_zone: tzinfo) -> None:
+        self._connection = connection
+        self._zone = billing_zone
+
+    def costs(self, window: Window, group_by: Sequence[str], filters: Filters = ()) -> CostSums:
+        """Return sums by kind, one row a group, in the order of the group columns.
+
+        '' stands for lines without such a value. A row is complete if a price covers all of its
+        time and the window lacks no hour and no sample.
+        """
+        wanted = [dimension_of(name, COST_GROUPS) for name in dict.fromkeys(group_by)]
+        filtered = [
+            (dimension_of(name, _without_time(COST_GROUPS)), values) for name, values in filters
+        ]
+        labels = Labels(self._connection, window)
+        conditions, parameters = _conditions(filtered, labels)
+        used = identities([*wanted, *(dimension for dimension, _ in filtered)])
+        keys = identities(wanted)
+        found = [
+            self._read(part, keys, conditions, parameters) for part in self._parts(window, used)
+        ]
+        read = pd.concat(found, ignore_index=True)
+        columns = {
+            dimension.name: labels.of(dimension, read[dimension.identity].to_numpy())
+            for dimension in wanted
+        }
+        rows = grouped_sums(columns, {name: read[name].to_numpy() for name in _SUMS}, len(read))
+        hours = self.incomplete_hours(window, _clusters(filtered, labels))
+        rows["complete"] = (rows["unpriced_ms"] == 0) & hours.complete
+        return CostSums(rows, hours)
+
+    def incomplete_hours(self, window: Window, clusters: Sequence[int] = ()) -> IncompleteHours:
+        """Count what is lacking in the given clusters, or in all that have any hour."""
+        row = self._connection.exec_driver_sql(
+            "SELECT count(*) FILTER (WHERE partial),"
+            " count(*) FILTER (WHERE (rated_revision, rated_marks)"
+            " IS DISTINCT FROM (revision, input_marks)),"
+            " count(*), count(DISTINCT cluster_id)"
+            " FROM window_state WHERE window_start >= %(start)s AND window_start < %(end)s"
+            " AND (%(all)s OR cluster_id = ANY(%(clusters)s))",
+            {
+                "start": window.start,
+                "end": window.end,
+                "all": not clusters,
+                "clusters": [*clusters],
+            },
+        ).one()
+        expected = (len(clusters) or max(row[3], 1)) * (window.length_ms // HOUR_MS)
+        return IncompleteHours(partial=row[0], pending=row[1], missing=expected - row[2])
+
+    def _parts(self, window: Window, used: Sequence[str]) -> list[_Part]:
+        """Return where to read: whole billing days from the rollup, what sticks out from lines."""
+        lines = [_lines(window.start_ms, window.end_ms)]
+        if not {*used} <= _ROLLUP_IDENTITIES:
+            return lines
+        starts = [
+            start
+            for start in day_starts(self._zone, window.start_ms, window.end_ms + 26 * HOUR_MS)
+            if window.start_ms <= start <= window.end_ms
+        ]
+        if len(starts) < 2:  # noqa: PLR2004 one whole day has two borders
+            return lines
+        first, last = starts[0], starts[-1]
+        whole = _Part(
+            "charge_days",
+            "day >= %(first_day)s::date AND day < %(last_day)s::date",
+            {
+                "first_day": self._date(first).isoformat(),
+                "last_day": self._date(last).isoformat(),
+            },
+        )
+        before = [_lines(window.start_ms, first)] if window.start_ms < first else []
+        after = [_lines(last, window.end_ms)] if last < window.end_ms else []
+        return [*before, whole, *after]
+
+    def _read(
+        self,
+        part: _Part,
+        keys: Sequence[str],
+        conditions: Sequence[str],
+        parameters: Mapping[str, Parameter],
+    ) -> pd.DataFrame:
+        lines = part.table == "charges"
+        # Where nearly every row of the rollup is a group of its own, grouping in the database as
+        # well takes twice as long as reading them all.
+        grouped = lines or not {"namespace_id", "day"} <= {*keys}
+        sums = [
+            f"coalesce(sum({_line_term(name) if lines else name}), 0)::bigint" if grouped else name
+            for name in _SUMS
+        ]
+        where = " AND ".join([part.condition, *conditions])
+        chosen = ", ".join([*(self._key(name, lines=lines) for name in keys), *sums])
+        query = f"SELECT {chosen} FROM {part.table} WHERE {where}"  # noqa: S608 names of ours only
+        if grouped:
+            places = ", ".join(str(place + 1) for place in range(len(keys)))
+            query += f" GROUP BY {places}" if keys else " HAVING count(*) > 0"
+        columns = [
+            *(Column(name, _KEY_KINDS.get(name, Kind.INT8)) for name in keys),
+            *(Column(name, Kind.INT8) for name in _SUMS),
+        ]
+        return copy_out(self._connection, query, columns, {**parameters, **part.parameters})
+
+    def _key(self, name: str, *, lines: bool) -> str:
+        if name == "day" and lines:
+            zone = str(self._zone).replace("'", "")
+            return f"(started_at AT TIME ZONE '{zone}')::date"
+        return "window_start" if name == "hour" else name
+
+    def _date(self, at_ms: int) -> date:
+        return from_ms(at_ms).astimezone(self._zone).date()
+
+
+_KEY_KINDS = {"hour": Kind.INSTANT, "day": Kind.DATE, "kind": Kind.INT2}
+
+
+def grouped_sums(
+    columns: Mapping[str, Coded], sums: Mapping[str, Int64s], count: int
+) -> pd.DataFrame:
+    """Add up rows with equal texts, in the order of the texts, column by column."""
+    if not count:
+        texts = {name: pd.Series([], dtype="str") for name in columns}
+        return pd.DataFrame(texts | {name: pd.Series([], dtype="int64") for name in sums})
+    codes = [coded.codes for coded in columns.values()]
+    order = np.lexsort(codes[::-1]) if codes else np.arange(count)
+    changes = np.zeros(count, dtype=bool)
+    changes[0] = True
+    for code in codes:
+        changes[1:] |= np.diff(code[order]) != 0
+    first = np.flatnonzero(changes)
+    texts = {
+        name: Coded(coded.codes[order[first]], coded.texts).values()
+        for name, coded in columns.items()
+    }
+    added = {name: np.add.reduceat(values[order], first) for name, values in sums.items()}
+    return pd.DataFrame(texts | added)
+
+
+def _conditions(
+    filtered: Sequence[tuple[Dimension, tuple[str, ...]]], labels: Labels
+) -> tuple[list[str], dict[str, Parameter]]:
+    conditions: list[str] = []
+    parameters: dict[str, Parameter] = {}
+    for number, (dimension, values) in enumerate(filtered):
+        conditions.append(f"{dimension.identity} = ANY(%(filter_{number})s::bigint[])")
+        parameters[f"filter_{number}"] = [*labels.identities(dimension, values)]
+    return conditions, parameters
+
+
+def _clusters(
+    filtered: Sequence[tuple[Dimension, tuple[str, ...]]], labels: Labels
+) -> tuple[int, ...]:
+    for dimension, values in filtered:
+        if dimension.name == "cluster":
+            return labels.identities(dimension, values)
+    return ()
+
+
+def _lines(start_ms: int, end_ms: int) -> _Part:
+    # A line starts and ends inside one billing day, so its start says on which side it is; the hour
+    # is what the partitions and the index know.
+    return _Part(
+        "charges",
+        "window_start >= %(hour)s::timestamptz AND window_start < %(end)s::timestamptz"
+        " AND started_at >= %(start)s::timestamptz AND started_at < %(end)s::timestamptz",
+        {
+            "hour": from_ms(start_ms // HOUR_MS * HOUR_MS).isoformat(),
+            "start": from_ms(start_ms).isoformat(),
+            "end": from_ms(end_ms).isoformat(),
+        },
+    )
+
+
+def _line_term(column: str) -> str:
+    """Return the part of a charge that counts for a column of sums."""
+    if column == "unpriced_ms":
+        return "CASE WHEN cost_nanos IS NULL THEN gpu_ms ELSE 0 END"
+    kind, _, unit = column.rpartition("_")
+    number = int(ChargeKind[kind.upper()])
+    quantity = "gpu_ms" if unit == "ms" else "coalesce(cost_nanos, 0)"
+    return f"CASE WHEN kind = {number} THEN {quantity} ELSE 0 END"
+
+
+def _without_time(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in {*TIMES, "week", "month"})

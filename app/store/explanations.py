@@ -1,0 +1,231 @@
+"""Everything stored that a charge rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, select
+
+from app.attribution.charges import ChargeKind
+from app.attribution.explanation import (
+    Coverage,
+    ExplainedHold,
+    ExplainedSpan,
+    ExplainedUsage,
+    Versions,
+)
+from app.pricing.rows import ModelCount, PricedPool, PriceRow
+from app.store.naming import NameStore
+from app.store.prices import PriceStore
+from app.store.tables.facts import (
+    HOLD_USAGE,
+    POOL_USAGE,
+    WINDOW_EVIDENCE,
+    WINDOW_NOTES,
+    WINDOW_STATE,
+)
+from app.store.tables.inventory import HOLDS, NODES, WORKLOADS
+from app.store.tables.ledger import CHARGES
+from app.units.window import OPEN_MS
+from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRecord:
+    """A charge as it is stored, and the stored rows that it was made from.
+
+    ``labels`` are those of the hold's pod; ``price`` is the row that was applied, None if none was;
+    ``pool`` is what prices were matched with. ``versions`` are None before the first rating.
+    """
+
+    charge_id: int
+    kind: ChargeKind
+    window_start_ms: int
+    start_ms: int
+    end_ms: int
+    cluster: str
+    team: str
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+    gpu_ms: int
+    cost_nanos: int | None
+    pool: PricedPool
+    hold: ExplainedHold | None
+    usage: ExplainedUsage | None
+    spans: tuple[ExplainedSpan, ...]
+    price: PriceRow | None
+    coverage: tuple[Coverage, ...]
+    notes: tuple[str, ...]
+    versions: Versions | None
+
+
+class ExplanationStore:
+    """Reads what a charge rests on."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._names = NameStore(connection)
+
+    def charge(self, charge_id: int) -> ChargeRecord | None:
+        """Return the charge with this identity and what it rests on, None if there is none."""
+        row = self._connection.execute(
+            select(CHARGES).where(CHARGES.c.charge_id == charge_id).limit(1)
+        ).one_or_none()
+        if row is None:
+            return None
+        models = self._names.gpu_models()
+        hold = self._one(HOLDS, row, hold_id=row.hold_id)
+        return ChargeRecord(
+            charge_id=row.charge_id,
+            kind=ChargeKind(row.kind),
+            window_start_ms=row.window_start,
+            start_ms=row.started_at,
+            end_ms=row.ended_at,
+            cluster=self._names.clusters().get(row.cluster_id, ""),
+            team=self._names.teams().get(row.team_id, ""),
+            namespace=self._names.namespaces().get(row.namespace_id, ""),
+            labels=tuple(sorted(hold.labels.items())) if hold else (),
+            gpu_ms=row.gpu_ms,
+            cost_nanos=row.cost_nanos,
+            pool=self._pool(row, models),
+            hold=self._hold(row, hold),
+            usage=self._usage(row),
+            spans=self._spans(row),
+            price=PriceStore(self._connection).by_id(row.price_id) if row.price_id else None,
+            coverage=self._coverage(row),
+            notes=self._notes(row),
+            versions=self._versions(row),
+        )
+
+    def _pool(self, charge: Row[Any], models: dict[int, str]) -> PricedPool:
+        node = self._one(NODES, charge, node_id=charge.node_id)
+        devices: dict[int, int] = {}
+        for row in self._window_rows(POOL_USAGE, charge):
+            devices[row.gpu_model_id] = max(devices.get(row.gpu_model_id, 0), row.devices)
+        return PricedPool(
+            cluster=self._names.clusters().get(charge.cluster_id, ""),
+            provider=node.provider if node else "",
+            region=node.region if node else "",
+            instance_type=node.instance_type if node else "",
+            capacity_type=node.capacity_type if node else "",
+            node=node.name if node else "",
+            gpu_model=models.get(charge.gpu_model_id, ""),
+            on_node=tuple(
+                sorted(
+                    (
+                        ModelCount(models.get(model, ""), count)
+                        for model, count in devices.items()
+                        if count
+                    ),
+                    key=lambda one: one.gpu_model,
+                )
+            ),
+        )
+
+    def _hold(self, charge: Row[Any], hold: Row[Any] | None) -> ExplainedHold | None:
+        if hold is None:
+            return None
+        workload = self._one(WORKLOADS, charge, workload_id=charge.workload_id)
+        return ExplainedHold(
+            namespace=hold.namespace,
+            pod=hold.pod,
+            workload=f"{workload.kind} {workload.name}" if workload else "",
+            resource=hold.resource,
+            units=hold.units,
+            share_num=hold.share_num,
+            share_den=hold.share_den,
+            start_ms=hold.started_at,
+            end_ms=OPEN_MS if hold.ended_at is None else hold.ended_at,
+            start_unsure_ms=hold.start_unsure_ms,
+            end_unsure_ms=hold.end_unsure_ms,
+            source=HoldSource(hold.source),
+        )
+
+    def _usage(self, charge: Row[Any]) -> ExplainedUsage | None:
+        row = self._one(
+            HOLD_USAGE,
+            charge,
+            window_start=charge.window_start,
+            node_id=charge.node_id,
+            hold_id=charge.hold_id,
+        )
+        if row is None:
+            return None
+        return ExplainedUsage(
+            held_ms=row.held_ms,
+            active_ms=row.active_ms,
+            idle_ms=row.idle_ms,
+            unmeasured_ms=row.unmeasured_ms,
+            basis=ActivityBasis(row.activity_basis),
+            scope=ActivityScope(row.activity_scope),
+            flags=row.flags,
+        )
+
+    def _spans(self, charge: Row[Any]) -> tuple[ExplainedSpan, ...]:
+        return tuple(
+            ExplainedSpan(
+                start_ms=row.started_at,
+                end_ms=row.ended_at,
+                devices=row.devices,
+                held_ms=row.held_ms,
+                unallocated_ms=row.unallocated_ms,
+                stranded_ms=row.stranded_ms,
+                unobserved_ms=row.unobserved_ms,
+                claimed_ms=row.claimed_ms,
+            )
+            for row in self._window_rows(POOL_USAGE, charge)
+            if row.gpu_model_id == charge.gpu_model_id
+        )
+
+    def _coverage(self, charge: Row[Any]) -> tuple[Coverage, ...]:
+        table = WINDOW_EVIDENCE
+        rows = self._connection.execute(
+            select(table)
+            .where(table.c.cluster_id == charge.cluster_id)
+            .where(table.c.window_start == charge.window_start)
+            .order_by(table.c.source, table.c.family)
+        )
+        return tuple(
+            Coverage(source=row.source, family=row.family, expected=row.expected, seen=row.seen)
+            for row in rows
+        )
+
+    def _notes(self, charge: Row[Any]) -> tuple[str, ...]:
+        table = WINDOW_NOTES
+        rows = self._connection.execute(
+            select(table)
+            .where(table.c.cluster_id == charge.cluster_id)
+            .where(table.c.window_start == charge.window_start)
+            .order_by(table.c.stage, table.c.line)
+        )
+        return tuple(f"{row.kind} {row.subject}: {row.detail}" for row in rows)
+
+    def _versions(self, charge: Row[Any]) -> Versions | None:
+        row = self._one(WINDOW_STATE, charge, window_start=charge.window_start)
+        if row is None or row.rated_revision is None:
+            return None
+        return Versions(
+            revision=row.rated_revision,
+            rating_version=row.rating_version,
+            price_version=row.price_version,
+            contract_version=row.contract_version,
+        )
+
+    def _window_rows(self, table: Table, charge: Row[Any]) -> Sequence[Row[Any]]:
+        """Return a window's rows of the charge's node, in order of time."""
+        return self._connection.execute(
+            select(table)
+            .where(table.c.cluster_id == charge.cluster_id)
+            .where(table.c.window_start == charge.window_start)
+            .where(table.c.node_id == charge.node_id)
+            .order_by(table.c.gpu_model_id, table.c.started_at)
+        ).all()
+
+    def _one(self, table: Table, charge: Row[Any], **key: int) -> Row[Any] | None:
+        """Return the row of the charge's cluster with the key, which is the table's own."""
+        return self._connection.execute(
+            select(table).where(
+                table.c.cluster_id == charge.cluster_id,
+                *(table.c[name] == value for name, value in key.items()),
+            )
+        ).one_or_none()
