@@ -1,0 +1,1 @@
+"""Everything that leaves the house: Slack messages and report files."""

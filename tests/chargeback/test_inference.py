@@ -1,0 +1,68 @@
+"""The inference table: names, order, and nulls with a reason."""
+
+from decimal import Decimal
+
+import pandas as pd
+
+from app.chargeback.inference import inference_schema, inference_table
+
+
+def an_inference() -> pd.DataFrame:
+    """One model that served, and one that did not."""
+    nothing = pd.array([1_000, pd.NA], dtype="Int64")
+    frame = pd.DataFrame(
+        {
+            "model": pd.Series(["llama", "idle"], dtype="str"),
+            "requests": pd.array([2_000, 0], dtype="Int64"),
+            "failed_requests": pd.array([10, 0], dtype="Int64"),
+            "prompt_tokens": pd.array([3_000_000, 0], dtype="Int64"),
+            "cached_prompt_tokens": nothing,
+            "generation_tokens": pd.array([1_000_000, 0], dtype="Int64"),
+            "gpu_ms": [3_600_000, 3_600_000],
+            "total_nanos": pd.array([4 * 10**9, pd.NA], dtype="Int64"),
+            "cost_per_request": pd.Series([Decimal("0.002"), None], dtype="object"),
+            "cost_per_million_prompt_tokens": pd.Series([Decimal(1) / 3, None], dtype="object"),
+            "cost_per_million_generation_tokens": pd.Series([Decimal(3), None], dtype="object"),
+            "cost_per_million_tokens": pd.Series([Decimal(1), None], dtype="object"),
+            "active_ratio": [0.123456, float("nan")],
+            "ttft_p50_seconds": [0.1, float("nan")],
+            "ttft_p95_seconds": [0.5, float("nan")],
+            "e2e_p95_seconds": [2.0, float("nan")],
+            "cold_start_p50_seconds": [float("nan"), float("nan")],
+            "complete": [True, False],
+            "unit_cost_reason": pd.Series(["", "unpriced"], dtype="str"),
+        }
+    )
+    return inference_schema(["model"]).validate(frame)
+
+
+def test_the_columns_have_the_names_and_the_order_of_the_interface() -> None:
+    table = inference_table(an_inference(), ["model"])
+
+    assert ",".join(table.columns) == (
+        "model,requests,failed_requests,prompt_tokens,cached_prompt_tokens,generation_tokens,"
+        "gpu_seconds,total_cost,cost_per_request,cost_per_million_prompt_tokens,"
+        "cost_per_million_generation_tokens,cost_per_million_tokens,active_ratio,ttft_p50_seconds,"
+        "ttft_p95_seconds,e2e_p95_seconds,cold_start_p50_seconds,complete,unit_cost_reason"
+    )
+
+
+def test_unit_costs_are_decimals_to_a_nano() -> None:
+    row = inference_table(an_inference(), ["model"]).records()[0]
+
+    assert row["total_cost"] == Decimal("4.00")
+    assert row["cost_per_request"] == Decimal("0.002")
+    assert row["cost_per_million_prompt_tokens"] == Decimal("0.333333333")
+    assert row["active_ratio"] == Decimal("0.1235")
+    assert row["cold_start_p50_seconds"] is None
+    assert row["cached_prompt_tokens"] == 1_000
+
+
+def test_what_nobody_can_say_is_empty_and_has_a_reason() -> None:
+    row = inference_table(an_inference(), ["model"]).records()[1]
+
+    assert row["total_cost"] is None
+    assert row["cost_per_million_tokens"] is None
+    assert row["cached_prompt_tokens"] is None
+    assert row["requests"] == 0
+    assert row["unit_cost_reason"] == "unpriced"

@@ -1,0 +1,254 @@
+"""A ledger of a few round figures, with the signatures of the real one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pandas as pd
+
+from app.attribution.contract import TokenWeights
+from app.attribution.explanation import Explanation, ExplanationStep
+from app.chargeback.costs import MS_COLUMNS, NANOS_COLUMNS
+from app.chargeback.inference import COUNT_COLUMNS, RATIO_COLUMNS, UNIT_COST_COLUMNS
+from app.findings.states import Decision, FindingNotFoundError, TrackedFinding, decide
+from app.findings.values import FindingState
+from app.web.auth import secret_sha256
+from app.web.reading import (
+    ApiKey,
+    Check,
+    ClusterCoverage,
+    Costs,
+    CostsQuestion,
+    Dependencies,
+    ExplainedCharge,
+    IdempotencyConflictError,
+    Inference,
+    InferenceQuestion,
+    Scope,
+)
+from tests.findings.builders import a_finding, a_pool_finding, a_tracked
+
+NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
+WATERMARK = datetime(2026, 11, 23, 7, tzinfo=UTC)
+READ_KEY = "glk_read-key-of-the-tests-0000"
+WRITE_KEY = "glk_write-key-of-the-tests-000"
+SEARCH_KEY = "glk_search-key-of-the-tests-00"
+CHARGE_ID = 0x00AB54A98CEB1F0A
+KEYS = {
+    secret_sha256(READ_KEY): ApiKey(name="reader", scope=Scope.READ),
+    secret_sha256(WRITE_KEY): ApiKey(name="writer", scope=Scope.WRITE),
+    secret_sha256(SEARCH_KEY): ApiKey(name="search", scope=Scope.WRITE, team="search"),
+}
+
+_HOUR_MS = 3_600_000
+_COST = {"used_ms": 3, "idle_ms": 2, "unmeasured_ms": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One charge of the fake: a day's GPU-hours at 1.00 each."""
+
+    team: str
+    namespace: str
+    gpu_model: str
+    kind: str
+    hours: int
+    priced: bool = True
+
+
+LINES = (
+    Line("search", "search-api", "NVIDIA-H100-80GB-HBM3", "used", 60),
+    Line("search", "search-api", "NVIDIA-H100-80GB-HBM3", "idle", 30),
+    Line("search", "search-index", "NVIDIA-L4", "used", 12),
+    Line("search", "search-index", "NVIDIA-L4", "unmeasured", 3),
+    Line("ml", "ml-research", "NVIDIA-H100-80GB-HBM3", "used", 40),
+    Line("ml", "ml-research", "NVIDIA-H100-80GB-HBM3", "idle", 55),
+    Line("unowned", "sandbox", "NVIDIA-L4", "idle", 9),
+    Line("platform", "", "NVIDIA-H100-80GB-HBM3", "unallocated", 24),
+    Line("platform", "", "NVIDIA-L4", "stranded", 4),
+    Line("platform", "", "NVIDIA-L4", "unobserved", 2),
+    Line("free", "free-tier", "NVIDIA-T4", "used", 5, priced=False),
+)
+
+
+@dataclass
+class FakeLedger:
+    """Answers from `LINES`, one day of them for every day of the window."""
+
+    tracked: dict[int, TrackedFinding] = field(default_factory=dict)
+    used_keys: dict[str, tuple[int, Decision]] = field(default_factory=dict)
+    asked: list[CostsQuestion | InferenceQuestion] = field(default_factory=list)
+    empty: bool = False
+    charge_team: str = "search"
+    keys: dict[str, ApiKey] = field(default_factory=lambda: dict(KEYS))
+    commits: int = 0
+
+    def api_key(self, secret_sha256: str) -> ApiKey | None:
+        return self.keys.get(secret_sha256)
+
+    def costs(self, question: CostsQuestion) -> Costs:
+        self.asked.append(question)
+        records = [] if self.empty else list(_cost_records(question))
+        columns = [*question.group_by, *MS_COLUMNS, "unpriced_ms", *NANOS_COLUMNS, "complete"]
+        frame = pd.DataFrame(records, columns=columns)
+        figures = columns[len(question.group_by) : -1]
+        dtypes = dict.fromkeys(question.group_by, "str") | dict.fromkeys(figures, "int64")
+        frame = frame.astype(dtypes | {"complete": "bool"})
+        summed = frame.groupby(list(question.group_by), as_index=False, sort=False)
+        rows = summed.agg(dict.fromkeys(figures, "sum") | {"complete": "all"})
+        return Costs(rows=rows, complete=False, pending_rerating=False)
+
+    def inference(self, question: InferenceQuestion) -> Inference:
+        self.asked.append(question)
+        rows = _inference_rows(question)
+        weights = (TokenWeights(),)
+        return Inference(rows=rows, complete=True, pending_rerating=False, token_weights=weights)
+
+    def findings(
+        self, *, states: Sequence[FindingState], team: str | None
+    ) -> Sequence[TrackedFinding]:
+        return [
+            entry
+            for entry in self.tracked.values()
+            if entry.state in states and team in (None, entry.finding.subject.team)
+        ]
+
+    def finding(self, finding_id: int) -> TrackedFinding | None:
+        return self.tracked.get(finding_id)
+
+    def decide(
+        self, finding_id: int, decision: Decision, *, at: datetime, idempotency_key: str
+    ) -> TrackedFinding:
+        if finding_id not in self.tracked:
+            message = "There is no such finding."
+            raise FindingNotFoundError(message)
+        if self.used_keys.setdefault(idempotency_key, (finding_id, decision)) != (
+            finding_id,
+            decision,
+        ):
+            message = f"The idempotency key {idempotency_key} was used for something else."
+            raise IdempotencyConflictError(message, hint="Use another.")
+        self.tracked[finding_id] = decide(self.tracked[finding_id], decision, at)
+        return self.tracked[finding_id]
+
+    def explanation(self, charge_id: int) -> ExplainedCharge | None:
+        if charge_id != CHARGE_ID:
+            return None
+        step = ExplanationStep(
+            "Price", "The node costs 3.00 USD an hour.", (("price_per_node_hour", "3.00"),)
+        )
+        return ExplainedCharge(self.charge_team, Explanation(charge_id, (step,)))
+
+    def coverage(self) -> Sequence[ClusterCoverage]:
+        first = WATERMARK - timedelta(days=12)
+        known = ClusterCoverage(
+            cluster="prod-eu",
+            first_hour=first,
+            watermark=WATERMARK,
+            partial_hours=1,
+            stale_hours=0,
+        )
+        empty = ClusterCoverage(
+            cluster="prod-us", first_hour=None, watermark=None, partial_hours=0, stale_hours=0
+        )
+        return [empty] if self.empty else [known, empty]
+
+
+def a_ledger() -> FakeLedger:
+    entries = [
+        a_tracked(a_finding(team="search")),
+        a_tracked(a_finding(hold_id=2, team="ml", pod="notebook-7", wasted_nanos=96_000_000_000)),
+        a_tracked(a_pool_finding()),
+        a_tracked(a_finding(hold_id=3, team="ml", pod="old"), state=FindingState.RESOLVED),
+    ]
+    return FakeLedger({entry.finding.finding_id: entry for entry in entries})
+
+
+def a_dependencies(ledger: FakeLedger, *, ready: bool = True) -> Dependencies:
+    return Dependencies(
+        open_ledger=_opener(ledger),
+        now=lambda: NOW,
+        ready=lambda: [Check("database", ready, "" if ready else "no connection")],
+        metrics=lambda: b"# TYPE gpuledger_up gauge\ngpuledger_up 1\n",
+        currency="USD",
+    )
+
+
+def _opener(ledger: FakeLedger) -> Callable[[], AbstractContextManager[FakeLedger]]:
+    @contextmanager
+    def open_ledger() -> Iterator[FakeLedger]:
+        yield ledger
+        ledger.commits += 1
+
+    return open_ledger
+
+
+def _cost_records(question: CostsQuestion) -> Iterator[dict[str, str | int | bool]]:
+    allowed = dict(question.filters)
+    day = question.window.start
+    while day < question.window.end:
+        week = day.isocalendar()
+        texts = {
+            "cluster": "prod-eu",
+            "cost_center": "CC-1001",
+            "hour": day.strftime("%Y-%m-%dT%H:00:00Z"),
+            "day": day.strftime("%Y-%m-%d"),
+            "week": f"{week.year}-W{week.week:02}",
+            "month": day.strftime("%Y-%m"),
+        }
+        for line in LINES:
+            known = texts | {
+                "team": line.team,
+                "namespace": line.namespace,
+                "gpu_model": line.gpu_model,
+                "kind": line.kind,
+            }
+            if any(known.get(column, "") not in values for column, values in allowed.items()):
+                continue
+            ms = line.hours * _HOUR_MS
+            yield {
+                **{name: known.get(name, "") for name in question.group_by},
+                **{name: ms if name == f"{line.kind}_ms" else 0 for name in MS_COLUMNS},
+                "unpriced_ms": 0 if line.priced else ms,
+                **{
+                    name: line.hours * 10**9 if line.priced and name == f"{line.kind}_nanos" else 0
+                    for name in NANOS_COLUMNS
+                },
+                "complete": line.priced,
+            }
+        day += timedelta(days=1)
+
+
+def _inference_rows(question: InferenceQuestion) -> pd.DataFrame:
+    served = {
+        "model": ["llama-3-70b", "mistral-7b", ""],
+        "team": ["search", "ml", "ml"],
+        "namespace": ["search-api", "ml-research", "ml-research"],
+    }
+    size = 3
+    data: dict[str, object] = {
+        name: pd.Series(served.get(name, [f"{name}-{row}" for row in range(size)]), dtype="str")
+        for name in question.group_by
+    }
+    counts = ([120_000, 3_000, 0], [12, 0, 0], [90_000_000, 1_000_000, 0])
+    more = ([30_000_000, 0, 0], [20_000_000, 500_000, 0])
+    for name, values in zip(COUNT_COLUMNS, (*counts, *more), strict=True):
+        data[name] = pd.array(values, dtype="Int64")
+    data["gpu_ms"] = [90 * _HOUR_MS, 40 * _HOUR_MS, 5 * _HOUR_MS]
+    data["total_nanos"] = pd.array([90 * 10**9, 40 * 10**9, 5 * 10**9], dtype="Int64")
+    few = [Decimal("0.00075"), Decimal("0.0133333333333"), None]
+    many = [Decimal("0.47"), Decimal(13), None]
+    for name, values in zip(UNIT_COST_COLUMNS, (few, many, many, many), strict=True):
+        data[name] = pd.Series(values, dtype="object")
+    for name in RATIO_COLUMNS:
+        data[name] = [0.42, 0.7, float("nan")]
+    data["complete"] = [True, True, True]
+    data["unit_cost_reason"] = pd.Series(["", "", "idle: no tokens"], dtype="str")
+    rows = pd.DataFrame(data)
+    allowed = dict(question.filters)
+    for column, values in allowed.items():
+        if column in served:
+            rows = rows[[served[column][index] in values for index in rows.index]]
+    return rows.reset_index(drop=True)
