@@ -1,0 +1,77 @@
+"""The commands by their names, and how failures end: one clear message and an exit code."""
+
+import logging
+import os
+import sys
+
+import typer
+
+from app.cli.admin import database, doctor, keys
+from app.cli.demo import demo
+from app.cli.findings import app as findings
+from app.cli.inputs import contract, prices
+from app.cli.ledger import collect, detect, notify, rate, watch
+from app.cli.output import status_console
+from app.cli.reading import costs, explain, inference
+from app.cli.reports import app as report
+from app.cli.services import serve, worker
+from app.errors import GpuledgerError, InputError
+
+FAILED = 1
+BAD_USAGE = 2
+
+app = typer.Typer(
+    name="gpuledger",
+    help="Who held which GPU, what did it cost, what did it serve, and what was wasted?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo)
+app.command("watch")(watch)
+app.command("collect")(collect)
+app.command("rate")(rate)
+app.command("detect")(detect)
+app.command("notify")(notify)
+app.command("costs")(costs)
+app.command("inference")(inference)
+app.command("explain")(explain)
+app.add_typer(findings, name="findings")
+app.add_typer(prices, name="prices")
+app.add_typer(contract, name="contract")
+app.add_typer(report, name="report")
+app.add_typer(database, name="db")
+app.add_typer(keys, name="keys")
+app.command("serve")(serve)
+app.command("worker")(worker)
+app.command("doctor")(doctor)
+
+
+def main() -> None:
+    """Run the command line; exit 0 for done, 1 for failed, 2 for bad usage."""
+    logging.basicConfig(
+        level=os.environ.get("GPULEDGER_LOG_LEVEL", "WARNING").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        app()
+    except InputError as error:
+        _say(error)
+        sys.exit(BAD_USAGE)
+    except GpuledgerError as error:
+        _say(error)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(error: GpuledgerError) -> None:
+    console = status_console()
+    console.print(f"gpuledger: {error.message}", style="bold red", markup=False)
+    if error.hint:
+        console.print(error.hint, markup=False)

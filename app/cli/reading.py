@@ -1,0 +1,106 @@
+"""Commands that read the ledger: costs, inference, explain."""
+
+from typing import Annotated
+
+import typer
+
+from app.chargeback.costs import COST_GROUPS, TIME_GROUPS, Basis, costs_columns, costs_table
+from app.chargeback.inference import INFERENCE_GROUPS, inference_columns, inference_table
+from app.cli import arguments
+from app.cli.arguments import BasisOption, End, Filter, Form, GroupBy, Start
+from app.cli.output import Format, console, print_table, status_console
+from app.units.identity import id_of_text
+from app.workflows.reading import cost_sums, explanation, inference_sums
+
+_COST_FILTERS = tuple(name for name in COST_GROUPS if name not in TIME_GROUPS)
+_INFERENCE_FILTERS = tuple(name for name in INFERENCE_GROUPS if name not in TIME_GROUPS)
+# What a terminal has room for; CSV and JSON have every column.
+_SHOWN_COSTS = (
+    "gpu_seconds_held",
+    "gpu_seconds_active",
+    "used_cost",
+    "idle_cost",
+    "unmeasured_cost",
+    "unallocated_cost",
+    "stranded_cost",
+    "unobserved_cost",
+    "total_cost",
+    "currency",
+    "complete",
+)
+_SHOWN_INFERENCE = (
+    "requests",
+    "prompt_tokens",
+    "generation_tokens",
+    "total_cost",
+    "cost_per_request",
+    "cost_per_million_tokens",
+    "active_ratio",
+    "ttft_p95_seconds",
+    "e2e_p95_seconds",
+    "complete",
+)
+
+
+def costs(
+    start: Start,
+    end: End,
+    group_by: GroupBy = "team",
+    only: Filter = None,
+    basis: BasisOption = Basis.POSTED,
+    form: Form = Format.TABLE,
+) -> None:
+    """Money and GPU time, summed by any columns; every row of the ledger is in it."""
+    groups = arguments.columns(group_by, COST_GROUPS)
+    filters = arguments.filters(only, _COST_FILTERS)
+    window = arguments.window(start, end)
+    ledger = arguments.ledger()
+    with ledger.engine.connect() as connection:
+        found = cost_sums(connection, window, groups, filters, zone=ledger.settings.zone)
+    table = costs_table(found.rows, groups, ledger.settings.currency)
+    assert table.columns == costs_columns(groups)
+    shown = (*groups, *_SHOWN_COSTS)
+    title = f"Costs from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
+    print_table(table, form, title=f"{title}, basis {basis.value}", columns=shown)
+    arguments.warn_of(found.hours.missing, found.hours.partial, found.hours.pending)
+
+
+def inference(
+    start: Start,
+    end: End,
+    group_by: GroupBy = "model",
+    only: Filter = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Tokens, requests, latency and unit costs by service or model."""
+    groups = arguments.columns(group_by, INFERENCE_GROUPS)
+    filters = arguments.filters(only, _INFERENCE_FILTERS)
+    window = arguments.window(start, end)
+    ledger = arguments.ledger()
+    with ledger.engine.connect() as connection:
+        found = inference_sums(connection, window, groups, filters, zone=ledger.settings.zone)
+    table = inference_table(found.rows, groups)
+    assert table.columns == inference_columns(groups)
+    shown = (*groups, *_SHOWN_INFERENCE)
+    title = f"Inference from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
+    print_table(table, form, title=title, columns=shown)
+    arguments.warn_of(found.hours.missing, found.hours.partial, found.hours.pending)
+    if form is Format.TABLE:
+        for weights in found.token_weights:
+            console().print(
+                f"Token weights of {weights.model}: prompt {weights.prompt}, cached"
+                f" {weights.cached}, generation {weights.generation}."
+            )
+        for reason in sorted({text for text in found.rows["unit_cost_reason"].tolist() if text}):
+            status_console().print(f"Note: no unit cost where {reason}.", style="yellow")
+
+
+def explain(
+    charge: Annotated[str, typer.Argument(help="A charge's identity, as a reader shows it.")],
+) -> None:
+    """Say of one charge what it rests on: usage, hold, share, price, owner, queries, coverage."""
+    charge_id = id_of_text(charge)
+    ledger = arguments.ledger()
+    with ledger.engine.connect() as connection:
+        _, explained = explanation(connection, charge_id, ledger.settings.currency)
+    console().print(explained.text(), markup=False)

@@ -1,0 +1,208 @@
+"""What differs between deployments: gpuledger.toml for the shape, the environment for secrets."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.errors import InputError
+
+DEFAULT_CONFIG = Path("gpuledger.toml")
+# What a ratio or a count of the policy must stay between.
+Ratio = Annotated[float, Field(gt=0, le=1)]
+
+
+class SettingsError(InputError):
+    """The configuration file or the environment cannot be used."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PrometheusSettings(_Section):
+    """A metrics back end that speaks the Prometheus HTTP API.
+
+    Fields that end in ``_env`` name the environment variable that holds the secret.
+    """
+
+    url: str
+    headers: dict[str, str] = {}
+    scrape_interval_seconds: int = Field(default=30, ge=1, le=600)
+    timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    bearer_token_env: str = ""
+    username: str = ""
+    password_env: str = ""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            message = "must start with http:// or https://"
+            raise ValueError(message)
+        return url.rstrip("/")
+
+
+class KubernetesSettings(_Section):
+    """How to reach the Kubernetes API; ``off`` works from kube-state-metrics alone."""
+
+    mode: Literal["in-cluster", "kubeconfig", "url", "off"] = "in-cluster"
+    context: str = ""
+    kubeconfig: Path | None = None
+    url: str = ""
+    token_env: str = ""
+    timeout_seconds: float = Field(default=30.0, gt=0, le=600)
+
+    @model_validator(mode="after")
+    def _url_has_a_url(self) -> Self:
+        if (self.mode == "url") != bool(self.url):
+            message = 'mode "url" and the field url belong together'
+            raise ValueError(message)
+        return self
+
+
+class ClusterSettings(_Section):
+    """One cluster: its name in the ledger and where its facts come from."""
+
+    name: str = Field(min_length=1, max_length=100)
+    prometheus: PrometheusSettings
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    settle_minutes: int = Field(default=180, ge=0, le=24 * 60)
+    counter_lookback_hours: int = Field(default=24, ge=1, le=168)
+
+
+class WasteSettings(_Section):
+    """Thresholds of the waste detectors."""
+
+    evidence_hours: int = Field(default=24, ge=1, le=168)
+    idle_low_band_ratio: Ratio = 0.9
+    idle_minimum_held_hours: float = Field(default=6.0, ge=0)
+    minimum_measured_ratio: Ratio = 0.8
+    unallocated_ratio: Ratio = 0.5
+
+
+class SlackSettings(_Section):
+    """Where messages go; webhook addresses are secrets and come from the environment."""
+
+    default_channel: str = "#gpu-waste"
+    timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+
+
+class Settings(BaseSettings):
+    """All settings. Unknown keys are refused, so that a typing error cannot go unnoticed."""
+
+    model_config = SettingsConfigDict(env_prefix="GPULEDGER_", extra="forbid", frozen=True)
+
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    billing_zone: str = "UTC"
+    clusters: tuple[ClusterSettings, ...] = ()
+    waste: WasteSettings = WasteSettings()
+    slack: SlackSettings = SlackSettings()
+    reports_dir: Path = Path("reports")
+    report_out: Path = Path("var/reports")
+
+    database_url: str | None = None
+    data_dir: Path = Path("var")
+    slack_webhook_url: str = ""
+    slack_webhooks: dict[str, str] = {}
+    public_url: str = "http://127.0.0.1:8080"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @field_validator("billing_zone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            message = f"{name!r} is no IANA time zone"
+            raise ValueError(message) from error
+        return name
+
+    @model_validator(mode="after")
+    def _clusters_have_their_own_names(self) -> Self:
+        names = [cluster.name for cluster in self.clusters]
+        if len(set(names)) < len(names):
+            message = "two clusters have the same name"
+            raise ValueError(message)
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which billing days and periods begin."""
+        return ZoneInfo(self.billing_zone)
+
+    def cluster(self, name: str) -> ClusterSettings:
+        """Return one cluster, or refuse a name that is not configured."""
+        for cluster in self.clusters:
+            if cluster.name == name:
+                return cluster
+        known = ", ".join(cluster.name for cluster in self.clusters) or "none"
+        message = f"The cluster {name!r} is not configured."
+        raise SettingsError(message, hint=f"Configured clusters: {known}.")
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read ``path``, else the file in ``GPULEDGER_CONFIG``, else ./gpuledger.toml if present."""
+    named = path or (Path(os.environ["GPULEDGER_CONFIG"]) if _config_named() else None)
+    file = named or DEFAULT_CONFIG
+    document: dict[str, object] = {}
+    if named is not None or file.exists():
+        try:
+            document = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            message = f"The configuration {file} cannot be read: {error.strerror}."
+            raise SettingsError(message, hint="Set GPULEDGER_CONFIG to a readable file.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            message = f"The configuration {file} is not valid TOML: {error}."
+            raise SettingsError(message) from error
+    _refuse_secrets(document, file)
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in issue['loc']) or 'the file'}: {issue['msg']}"
+            for issue in error.errors()
+        )
+        message = f"The configuration {file} is refused: {problems}."
+        raise SettingsError(message, hint="See docs/operations.md for every setting.") from error
+
+
+def secret(name: str) -> str:
+    """Return the environment variable ``name``; '' for no name; refuse one that is not set."""
+    if not name:
+        return ""
+    value = os.environ.get(name)
+    if value is None:
+        message = f"The environment variable {name} is not set."
+        raise SettingsError(message, hint="The configuration names it as the place of a secret.")
+    return value
+
+
+def _config_named() -> bool:
+    return bool(os.environ.get("GPULEDGER_CONFIG"))
+
+
+def _refuse_secrets(document: dict[str, object], file: Path) -> None:
+    for name in ("database_url", "slack_webhook_url", "slack_webhooks"):
+        if name in document:
+            message = f"The configuration {file} holds the secret {name!r}."
+            raise SettingsError(message, hint=f"Set GPULEDGER_{name.upper()} in the environment.")

@@ -1,0 +1,191 @@
+"""Questions about meanings: under which names, over which spans, and what the answers are worth."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+
+import pandas as pd
+
+from app.sources.catalogue import Alias, Exporter, Meaning
+from app.sources.labels import counter_labels, device_labels, object_labels
+from app.sources.matrices import NOTHING_DROPPED, Dropped, Matrix, cleaned
+from app.sources.prometheus import PrometheusSource
+from app.sources.promql import Matcher, Query, Selector, Template
+from app.sources.sample_sets import sample_set
+from app.sources.splitting import gather_all
+from app.units.window import Window
+from app.usage.kinds import Quantity
+from app.usage.notes import Note
+from app.usage.samples import SampleSet
+
+# What the usage stage calls the meanings of a serving engine.
+QUANTITIES = {
+    "prompt_tokens": Quantity.PROMPT_TOKENS.name,
+    "cached_prompt_tokens": Quantity.CACHED_PROMPT_TOKENS.name,
+    "generation_tokens": Quantity.GENERATION_TOKENS.name,
+    "requests": Quantity.REQUESTS.name,
+    "time_to_first_token": Quantity.TIME_TO_FIRST_TOKEN_BUCKET.name,
+    "end_to_end": Quantity.END_TO_END_BUCKET.name,
+}
+
+
+class Purpose(Enum):
+    """What an answer is for."""
+
+    SAMPLES = auto()
+    BIRTHS = auto()
+    RESETS = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Half-open, in milliseconds."""
+
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One alias of one meaning, asked for over one or several spans."""
+
+    exporter: Exporter
+    meaning: Meaning
+    alias: Alias
+    purpose: Purpose
+    question: tuple[Query, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An ask and its cleaned samples."""
+
+    ask: Ask
+    samples: SampleSet
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """Expected and seen samples of one family in the window."""
+
+    family: str
+    expected: int
+    seen: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What a harvest says about itself, collected while it runs."""
+
+    notes: list[Note] = field(default_factory=list)
+    evidence: list[EvidenceRow] = field(default_factory=list)
+    # How many series there were of (meaning, name).
+    series: dict[tuple[str, str], int] = field(default_factory=dict)
+    questions: int = 0
+    partial: bool = False
+
+    def trouble(self, family: str, what: str) -> None:
+        """Record that an answer was refused, broken or incomplete."""
+        self.partial = True
+        self.notes.append(Note("partial", family, 1, what))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """One exporter's metrics on one server and window."""
+
+    source: PrometheusSource
+    exporter: Exporter
+    names: frozenset[str]
+    window: Window
+    scrape_ms: int
+    report: Report
+
+    def asks(
+        self,
+        meaning_name: str,
+        template: Template,
+        *spans: Span,
+        purpose: Purpose = Purpose.SAMPLES,
+        matchers: tuple[Matcher, ...] = (),
+    ) -> list[Ask]:
+        """Return one ask for each name under which the server has the meaning."""
+        meaning = self.exporter.meaning(meaning_name)
+        asks = []
+        for alias in meaning.published(self.names):
+            metric = meaning.series_name(alias)
+            if purpose is Purpose.BIRTHS:
+                metric = meaning.birth_name(alias)
+                if metric not in self.names:
+                    continue
+            selector = Selector(metric, matchers)
+            question = tuple(template.over(selector, span.start_ms, span.end_ms) for span in spans)
+            asks.append(
+                Ask(
+                    exporter=self.exporter,
+                    meaning=meaning,
+                    alias=alias,
+                    purpose=purpose,
+                    question=question,
+                )
+            )
+        return asks
+
+
+def answers(source: PrometheusSource, asks: Sequence[Ask], report: Report) -> Iterator[Answered]:
+    """Ask everything in order, the next body on its way while one is read."""
+    gathered = gather_all(source, [ask.question for ask in asks])
+    for ask, answer in zip(asks, gathered, strict=True):
+        report.questions += 1
+        if answer.trouble:
+            report.trouble(ask.meaning.name, answer.trouble)
+        matrix = answer.matrix
+        dropped = NOTHING_DROPPED
+        match ask.purpose:
+            case Purpose.SAMPLES:
+                matrix, dropped = cleaned(matrix, ask.exporter, ask.meaning, ask.alias)
+            case Purpose.BIRTHS:
+                # Seconds since the epoch as published, milliseconds here.
+                milliseconds = replace(ask.alias, scale=1000.0)
+                matrix, dropped = cleaned(matrix, ask.exporter, ask.meaning, milliseconds)
+            case Purpose.RESETS:
+                pass
+        _note_dropped(ask, dropped, report)
+        if ask.purpose is Purpose.SAMPLES:
+            key = (ask.meaning.name, ask.alias.name)
+            report.series[key] = max(report.series.get(key, 0), len(matrix.labels))
+        yield Answered(ask, sample_set(_labels(ask, matrix), matrix))
+
+
+def chosen(
+    answered: Sequence[Answered], meaning_name: str, purpose: Purpose = Purpose.SAMPLES
+) -> list[SampleSet]:
+    """Return the samples of a meaning, those under the preferred name first."""
+    return [
+        answer.samples
+        for answer in answered
+        if answer.ask.meaning.name == meaning_name and answer.ask.purpose is purpose
+    ]
+
+
+def _labels(ask: Ask, matrix: Matrix) -> pd.DataFrame:
+    """Return the label columns that the exporter's kind of series has."""
+    if ask.exporter.label_names("device"):
+        return device_labels(matrix.labels, ask.exporter)
+    if ask.exporter.label_names("model"):
+        quantity = QUANTITIES.get(ask.meaning.name, ask.meaning.name)
+        return counter_labels(matrix.labels, ask.exporter, ask.alias, quantity)
+    return object_labels(matrix.labels, ask.exporter)
+
+
+def _note_dropped(ask: Ask, dropped: Dropped, report: Report) -> None:
+    reasons = {
+        "not finite": dropped.not_finite,
+        "blank values of the exporter": dropped.blank,
+        "outside the possible range": dropped.impossible,
+    }
+    total = sum(reasons.values())
+    if total:
+        detail = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        metric = ask.question[0].selector.metric
+        report.notes.append(Note("dropped_samples", metric, total, f"Samples left out: {detail}."))

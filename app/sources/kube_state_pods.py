@@ -1,0 +1,285 @@
+"""Pods as kube-state-metrics showed them, and what they held from when to when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from app.sources.asking import Answered, chosen
+from app.sources.catalogue import Exporter
+from app.sources.kube_state_nodes import NodeSpan, kubernetes_labels, real_resource
+from app.sources.ownership_labels import labelled_workload, without_template_hash
+from app.sources.sample_sets import concatenated
+from app.sources.scrapes import ScrapeTimes, Sighting
+from app.units.window import OPEN_MS
+from app.usage.holds import TERMINAL_PHASES, holds_of
+from app.usage.inventory import ContainerFacts, NodeFacts, PodFacts, PodHold, Workload
+from app.usage.kinds import HoldSource
+from app.usage.notes import Note
+from app.usage.samples import SampleSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPod:
+    """A pod that was bound to a node and requests extended resources, and its scrapes."""
+
+    uid: str
+    namespace: str
+    name: str
+    node_name: str
+    containers: tuple[ContainerFacts, ...]
+    sighting: Sighting
+
+
+def seen_pods(
+    exporter: Exporter, answered: Sequence[Answered], times: ScrapeTimes
+) -> tuple[SeenPod, ...]:
+    """Return the pods that requested something on a node, ordered by UID."""
+    samples = concatenated(chosen(answered, "pod_requests"), ("uid", "node", "target", "series"))
+    rows = samples.labels.assign(
+        first_ms=samples.at_ms[samples.first[:-1]],
+        last_ms=samples.at_ms[samples.first[1:] - 1],
+        # What a container requests never changes.
+        units=samples.value[samples.first[:-1]].round().astype("int64"),
+    )
+    init = _init_containers(exporter, chosen(answered, "pod_init_requests"))
+    pods = []
+    for uid, group in rows[(rows["node"] != "") & (rows["uid"] != "")].groupby("uid", sort=True):
+        own = _containers(exporter, group, kind="app")
+        if not own and uid not in init:
+            continue
+        pods.append(
+            SeenPod(
+                uid=str(uid),
+                namespace=str(group["namespace"].iloc[0]),
+                name=str(group["pod"].iloc[0]),
+                node_name=str(group["node"].iloc[0]),
+                containers=(*init.get(str(uid), ()), *own),
+                sighting=times.sighting(
+                    sorted(set(group["target"])),
+                    int(group["first_ms"].min()),
+                    int(group["last_ms"].max()),
+                ),
+            )
+        )
+    return tuple(pods)
+
+
+def pod_holds(
+    pods: Sequence[SeenPod],
+    facts: "PodAnswers",
+    nodes: Sequence[NodeSpan],
+    *,
+    terminal_ms: Mapping[str, tuple[int, int]],
+    first_ready_ms: Mapping[str, int],
+    lost_before_ms: int,
+) -> tuple[list[PodHold], list[Note]]:
+    """Return what the pods held, with edges as unsure as the scrapes leave them.
+
+    ``terminal_ms`` has, for pods that were seen to have ended without saying when, the first scrape
+    that showed it and the one before. A pod whose last scrape is before ``lost_before_ms`` and
+    after which its target was not scraped again is lost there.
+    """
+    by_name = _by_name(nodes)
+    holds: list[PodHold] = []
+    notes: list[Note] = []
+    for pod in pods:
+        sighting = pod.sighting
+        node = _node_at(by_name.get(pod.node_name, ()), sighting.last_ms)
+        known = _facts_of(pod, facts, first_ready_ms)
+        found, odd = holds_of(known, node, seen_ms=sighting.first_ms)
+        notes += odd
+        ended = terminal_ms.get(pod.uid)
+        lost = sighting.absent_after_ms is None and sighting.last_ms < lost_before_ms
+        holds += [_with_edges(hold, known, sighting, ended, lost=lost) for hold in found]
+    return holds, notes
+
+
+class PodAnswers:
+    """What the families of constant values say, by pod UID."""
+
+    def __init__(self, answered: Sequence[Answered]) -> None:
+        self.created_ms = _instants(chosen(answered, "pod_created"))
+        self.scheduled_ms = _instants(chosen(answered, "pod_scheduled"))
+        self.completed_ms = _instants(chosen(answered, "pod_completed"))
+        self.ready_ms = _instants(chosen(answered, "pod_ready"))
+        self.phases = _texts(chosen(answered, "pod_phase"), "phase")
+        self.labels = {
+            uid: kubernetes_labels(text)
+            for uid, text in _texts(chosen(answered, "pod_labels"), "series").items()
+        }
+        self.owners = _owners(chosen(answered, "pod_owner"), "uid")
+        self.above = {
+            **{("ReplicaSet", *key): value for key, value in _above(answered, "replicaset")},
+            **{("Job", *key): value for key, value in _above(answered, "job_name")},
+        }
+
+    def workload(self, pod: SeenPod) -> Workload:
+        """Return the workload on top of a pod; UIDs of owners are not exported."""
+        labels = self.labels.get(pod.uid, {})
+        named = labelled_workload(pod.namespace, labels)
+        if named is not None:
+            return named
+        kind, name = self.owners.get(pod.uid, ("", ""))
+        if not kind or kind == "Node":
+            return Workload(namespace=pod.namespace, kind="Pod", name=pod.name, uid=pod.uid)
+        owner = Workload(namespace=pod.namespace, kind=kind, name=name, uid="")
+        above = self.above.get((kind, pod.namespace, name))
+        if above is not None and above[0]:
+            return Workload(namespace=pod.namespace, kind=above[0], name=above[1], uid="")
+        if above is None and kind == "ReplicaSet":
+            return without_template_hash(owner, labels) or owner
+        return owner
+
+
+def _facts_of(pod: SeenPod, facts: PodAnswers, first_ready_ms: Mapping[str, int]) -> PodFacts:
+    completed_ms = facts.completed_ms.get(pod.uid)
+    phase = facts.phases.get(pod.uid, "Running")
+    finished_ms = completed_ms if phase in TERMINAL_PHASES else None
+    earliest = pod.sighting.absent_before_ms
+    created_ms = facts.created_ms.get(pod.uid)
+    if created_ms is None:
+        created_ms = pod.sighting.first_ms if earliest is None else earliest
+    return PodFacts(
+        uid=pod.uid,
+        namespace=pod.namespace,
+        name=pod.name,
+        node_name=pod.node_name,
+        phase=phase,
+        labels=tuple(sorted(facts.labels.get(pod.uid, {}).items())),
+        annotations=(),
+        workload=facts.workload(pod),
+        created_ms=created_ms,
+        scheduled_ms=facts.scheduled_ms.get(pod.uid),
+        ready_ms=first_ready_ms.get(pod.uid, facts.ready_ms.get(pod.uid)),
+        containers=tuple(replace(one, finished_ms=finished_ms) for one in pod.containers),
+        resource_version="",
+    )
+
+
+def _with_edges(
+    hold: PodHold,
+    pod: PodFacts,
+    sighting: Sighting,
+    ended: tuple[int, int] | None,
+    *,
+    lost: bool,
+) -> PodHold:
+    """Return the hold with the widest span that the scrapes allow."""
+    start_ms, start_unsure_ms = hold.start_ms, hold.start_unsure_ms
+    if pod.scheduled_ms is None:
+        start_ms = max(start_ms, sighting.absent_before_ms or start_ms)
+        start_unsure_ms = max(0, sighting.first_ms - start_ms)
+    end_ms, end_unsure_ms = hold.end_ms, 0
+    if ended is not None:
+        shown_ms, before_ms = ended
+        end_ms, end_unsure_ms = shown_ms, shown_ms - max(before_ms, start_ms)
+    elif end_ms == OPEN_MS and sighting.absent_after_ms is not None:
+        end_ms = sighting.absent_after_ms
+        end_unsure_ms = end_ms - max(sighting.last_ms, start_ms)
+    elif end_ms == OPEN_MS and lost:
+        end_ms = sighting.last_ms
+    return replace(
+        hold,
+        start_ms=start_ms,
+        start_unsure_ms=min(start_unsure_ms, max(0, end_ms - start_ms)),
+        end_ms=max(start_ms, end_ms),
+        end_unsure_ms=end_unsure_ms,
+        end_lost=lost and end_ms == sighting.last_ms,
+        source=HoldSource.KUBE_STATE_METRICS,
+    )
+
+
+def _containers(exporter: Exporter, rows: pd.DataFrame, *, kind: str) -> tuple[ContainerFacts, ...]:
+    """Return one pod's containers with their extended resources, each once."""
+    amounts: dict[str, dict[str, int]] = {}
+    for name, resource, units in zip(
+        rows["container"], rows["resource"], rows["units"], strict=True
+    ):
+        real = real_resource(exporter, resource)
+        if "/" in real:
+            amounts.setdefault(name, {})[real] = int(units)
+    return tuple(
+        ContainerFacts(
+            name=name, kind=kind, requests=tuple(sorted(requests.items())), finished_ms=None
+        )
+        for name, requests in sorted(amounts.items())
+    )
+
+
+def _init_containers(
+    exporter: Exporter, sets: Sequence[SampleSet]
+) -> dict[str, tuple[ContainerFacts, ...]]:
+    """Return pods' init containers; which of them are sidecars is not exported."""
+    samples = concatenated(sets, ("uid", "container", "resource", "series"))
+    rows = samples.labels.assign(units=samples.value[samples.first[:-1]].round().astype("int64"))
+    return {
+        str(uid): _containers(exporter, group, kind="init")
+        for uid, group in rows.groupby("uid", sort=True)
+    }
+
+
+def _instants(sets: Sequence[SampleSet]) -> dict[str, int]:
+    """Return seconds since the epoch as milliseconds, the greatest of copies."""
+    instants: dict[str, int] = {}
+    for samples in sets:
+        for uid, seconds in zip(
+            samples.labels["uid"], samples.value[samples.first[:-1]].tolist(), strict=True
+        ):
+            instants[uid] = max(instants.get(uid, 0), round(seconds * 1000))
+    return instants
+
+
+def _texts(sets: Sequence[SampleSet], column: str) -> dict[str, str]:
+    """Return one column by UID; of several series the one with most to say."""
+    texts: dict[str, str] = {}
+    for samples in sets:
+        for uid, text in zip(samples.labels["uid"], samples.labels[column], strict=True):
+            texts[uid] = max(texts.get(uid, ""), text, key=lambda one: (len(one), one))
+    return texts
+
+
+def _owners(sets: Sequence[SampleSet], *keys: str) -> dict[str, tuple[str, str]]:
+    """Return kind and name of the controller by the key's columns; ("", "") for none."""
+    owners: dict[str, tuple[str, str]] = {}
+    for samples in sets:
+        labels = samples.labels
+        key = labels[list(keys)].agg("/".join, axis=1) if len(keys) > 1 else labels[keys[0]]
+        for one, kind, name, controls in zip(
+            key,
+            labels["owner_kind"],
+            labels["owner_name"],
+            labels["owner_is_controller"],
+            strict=True,
+        ):
+            if controls == "true":
+                owners[one] = (kind, name)
+            else:
+                owners.setdefault(one, ("", ""))
+    return owners
+
+
+def _above(
+    answered: Sequence[Answered], name_column: str
+) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """Return the controllers of ReplicaSets or Jobs by namespace and name."""
+    meaning = "replicaset_owner" if name_column == "replicaset" else "job_owner"
+    owners = _owners(chosen(answered, meaning), "namespace", name_column)
+    split = [(key.partition("/"), owner) for key, owner in owners.items()]
+    return [((namespace, name), owner) for (namespace, _, name), owner in split]
+
+
+def _by_name(nodes: Sequence[NodeSpan]) -> dict[str, list[NodeSpan]]:
+    by_name: dict[str, list[NodeSpan]] = {}
+    for span in nodes:
+        by_name.setdefault(span.node.name, []).append(span)
+    return by_name
+
+
+def _node_at(spans: Sequence[NodeSpan], at_ms: int) -> NodeFacts | None:
+    """Return the node of a name at an instant, with the most that it showed up to then."""
+    lived = [span for span in spans if span.start_ms <= at_ms < span.end_ms]
+    if not lived:
+        return spans[-1].node if spans else None
+    same = [span.node for span in spans if span.node.uid == lived[-1].node.uid]
+    return max(same, key=lambda node: sum(units for _, units in node.capacity))

@@ -1,0 +1,443 @@
+"""Builds the parts from the settings: the engine, the sources, and the ledger that uses them."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
+
+from app.chargeback.reports import ReportDefinition, parse_report
+from app.delivery.slack import send
+from app.delivery.slack_messages import SlackMessage
+from app.errors import GpuledgerError, InputError
+from app.findings.values import WastePolicy
+from app.settings import ClusterSettings, Settings, SettingsError, secret
+from app.sources.catalogue import load_catalogue
+from app.sources.kubernetes import KubernetesSource
+from app.sources.kubernetes_access import KubernetesSettings
+from app.sources.prometheus import PrometheusSettings, PrometheusSource
+from app.store.engine import connection_string, database_address, engine_of
+from app.store.locking import held_by_session
+from app.store.migrating import require_head
+from app.store.naming import NameStore
+from app.store.runs import Outcome, RunStore
+from app.store.windows import WindowStore
+from app.units.window import HOUR_MS, Window, from_ms, hour_of, to_ms
+from app.workflows.collecting import Collected, CollectFrom, collect_hour
+from app.workflows.publishing import Published, due_reports, publish
+from app.workflows.rating import RateCounts, rate_window
+from app.workflows.waste import Detected, NothingCollectedError, Notified, detect, notify
+from app.workflows.watch import WatchCounts, watch
+
+__all__ = ["Connection", "Ledger", "open_ledger"]
+
+log = logging.getLogger(__name__)
+
+# Without any collected hour, a worker begins this far back: what Prometheus still knows by default
+# (15 days) less a day for slow starts.
+_FIRST_HOURS_BACK = 14 * 24
+# Hours of which a source answered only partly are tried again for this long.
+_PARTIAL_RETRY_HOURS = 7 * 24
+
+
+class FutureWindowError(InputError):
+    """A window that has not ended yet."""
+
+
+class RejectedError(GpuledgerError):
+    """A collection that shows less evidence than is stored; the stored facts stay.
+
+    ``families`` names what there is less of.
+    """
+
+    def __init__(self, cluster: str, window: Window, families: tuple[str, ...]) -> None:
+        super().__init__(
+            f"The collection of {cluster} at {window.start:%Y-%m-%d %H:%M} UTC was rejected: it"
+            f" shows less than is stored of {', '.join(families)}.",
+            hint="Use --force --reason … if the smaller answer is the right one.",
+        )
+        self.families = families
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One thing that must work, whether it does, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The service's database and everything that its workflows need of the settings."""
+
+    settings: Settings
+    url: URL
+    engine: Engine
+    now: Callable[[], datetime]
+
+    @property
+    def cluster_names(self) -> tuple[str, ...]:
+        """The configured clusters."""
+        return tuple(cluster.name for cluster in self.settings.clusters)
+
+    @property
+    def connection_string(self) -> str:
+        """A libpq address that works as the service's role."""
+        return connection_string(self.url)
+
+    def collect(self, cluster_name: str, window: Window, *, forced_reason: str = "") -> Collected:
+        """Collect one hour that has ended; refuse less evidence than is stored."""
+        refuse_future(window, self.now())
+        cluster = self.settings.cluster(cluster_name)
+        with self._journal("collect", cluster=cluster_name, window=window) as counts:
+            collected = collect_hour(
+                collect_from(cluster), window, engine=self.engine, forced_reason=forced_reason
+            )
+            counts.update(
+                revision=collected.result.revision,
+                changed=int(collected.result.changed),
+                partial=int(collected.partial),
+                holds=collected.holds,
+                held_ms=collected.held_ms,
+                unobserved_ms=collected.unobserved_ms,
+            )
+            if collected.result.rejected:
+                raise RejectedError(cluster_name, window, collected.result.rejected)
+        return collected
+
+    def rate(
+        self,
+        cluster_name: str,
+        window: Window,
+        *,
+        progress: Callable[[int], None] = lambda _hours: None,
+    ) -> RateCounts:
+        """Rate the collected hours of the window."""
+        with self._journal("rate", cluster=cluster_name, window=window) as counts:
+            result = rate_window(
+                cluster_name,
+                window,
+                engine=self.engine,
+                billing_zone=self.settings.zone,
+                progress=progress,
+            )
+            counts.update(hours=result.hours, charges=result.charges)
+        return result
+
+    def watch(
+        self,
+        cluster_name: str,
+        *,
+        clock: Callable[[], int],
+        stop: Callable[[WatchCounts], bool],
+    ) -> WatchCounts:
+        """Follow a cluster's Kubernetes API; refuse a cluster that has none."""
+        cluster = self.settings.cluster(cluster_name)
+        return watch(
+            cluster_name,
+            source=kubernetes_source(cluster),
+            engine=self.engine,
+            clock=clock,
+            stop=stop,
+        )
+
+    def watch_if_nobody_does(
+        self, cluster_name: str, *, clock: Callable[[], int], stop: Callable[[], bool]
+    ) -> None:
+        """Follow a cluster until ``stop`` says so, unless another process does it already.
+
+        A failure of the API is logged; the next call tries again.
+        """
+        with held_by_session(self.engine, "watcher", cluster_name) as mine:
+            if not mine:
+                return
+            try:
+                self.watch(cluster_name, clock=clock, stop=lambda _counts: stop())
+            except GpuledgerError as error:
+                log.warning("The watch of %s broke off: %s", cluster_name, error)
+
+    def windows_to_collect(self, cluster_name: str, at: datetime) -> tuple[Window, ...]:
+        """Return the settled hours without facts, the oldest first, then those with a part of them.
+
+        Hours before the first collected one are left alone.
+        """
+        cluster = self.settings.cluster(cluster_name)
+        end = hour_of(at - timedelta(minutes=cluster.settle_minutes)).start
+        with self.engine.connect() as connection:
+            store = WindowStore(connection, cluster_name)
+            first_ms = store.coverage().first_ms
+            back = end - timedelta(hours=_FIRST_HOURS_BACK)
+            start = back if first_ms is None else max(from_ms(first_ms), back)
+            if start >= end:
+                return ()
+            missing = store.missing(Window(start, end))
+            oldest = end - timedelta(hours=_PARTIAL_RETRY_HOURS)
+            again = (state.window for state in store.partial() if state.window.start >= oldest)
+            return (*missing, *again)
+
+    def windows_to_rate(self, cluster_name: str) -> tuple[Window, ...]:
+        """Return the collected hours whose charges are not those of their facts and inputs."""
+        with self.engine.connect() as connection:
+            return tuple(state.window for state in WindowStore(connection, cluster_name).pending())
+
+    def detect(self, at: datetime) -> Detected:
+        """Look for waste in the hours before ``at``."""
+        with self._journal("detect") as counts:
+            result = detect(
+                at,
+                engine=self.engine,
+                policy=waste_policy(self.settings),
+                evidence_hours=self.settings.waste.evidence_hours,
+            )
+            counts.update(found=result.found, to_announce=result.to_announce)
+        return result
+
+    def detection_is_due(self, at: datetime) -> bool:
+        """Say whether no detection has run yet since the billing day of ``at`` settled."""
+        settle = max((one.settle_minutes for one in self.settings.clusters), default=0)
+        settled = (at - timedelta(minutes=settle)).astimezone(self.settings.zone)
+        midnight = settled.replace(hour=0, minute=0, second=0, microsecond=0)
+        with self.engine.connect() as connection:
+            last = RunStore(connection).latest("detect", limit=1)
+        return not last or last[0].started_ms < to_ms(midnight + timedelta(minutes=settle))
+
+    def detect_due(self, at: datetime) -> Detected | None:
+        """Run the daily detection if it is due and there is evidence for it."""
+        if not self.detection_is_due(at):
+            return None
+        settle = max((one.settle_minutes for one in self.settings.clusters), default=0)
+        try:
+            return self.detect(at - timedelta(minutes=settle))
+        except NothingCollectedError as error:
+            log.info("%s", error)
+            return None
+
+    def notify(self) -> Notified:
+        """Send what nobody was told of yet; without any webhook nothing is sent or claimed."""
+        settings = self.settings
+        if not settings.slack_webhook_url and not settings.slack_webhooks:
+            return Notified(sent=0, failures=())
+
+        def deliver(message: SlackMessage, channel: str) -> None:
+            send(
+                message,
+                channel=channel,
+                webhook_url=settings.slack_webhooks.get(channel, settings.slack_webhook_url),
+                timeout_seconds=settings.slack.timeout_seconds,
+            )
+
+        return notify(
+            engine=self.engine,
+            send=deliver,
+            default_channel=settings.slack.default_channel,
+            currency=settings.currency,
+            public_url=settings.public_url,
+            at_ms=to_ms(self.now()),
+        )
+
+    def reports(self) -> tuple[ReportDefinition, ...]:
+        """Return the report definitions of the reports folder, by name."""
+        return tuple(self.report(path.stem) for path in sorted(self._reports_dir().glob("*.toml")))
+
+    def report(self, name: str) -> ReportDefinition:
+        """Return one report definition; refuse a name without a file."""
+        path = self._reports_dir() / f"{name}.toml"
+        try:
+            return parse_report(name, path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            known = ", ".join(sorted(p.stem for p in self._reports_dir().glob("*.toml"))) or "none"
+            message = f"There is no readable report definition {path}."
+            raise SettingsError(message, hint=f"Definitions: {known}.") from error
+
+    def publish(self, name: str, period: str, *, path: Path | None = None) -> Published:
+        """Make a period's report and write it."""
+        return publish(
+            self.report(name),
+            period,
+            engine=self.engine,
+            zone=self.settings.zone,
+            currency=self.settings.currency,
+            folder=self.settings.report_out,
+            path=path,
+            at_ms=to_ms(self.now()),
+        )
+
+    def publish_due(self, at: datetime) -> tuple[Published, ...]:
+        """Make every report that is due at ``at``."""
+        settle = max((one.settle_minutes for one in self.settings.clusters), default=0)
+        due = due_reports(
+            self.reports(),
+            at,
+            engine=self.engine,
+            zone=self.settings.zone,
+            settle=timedelta(minutes=settle),
+        )
+        return tuple(self.publish(definition.name, period.name) for definition, period in due)
+
+    def collected_clusters(self) -> tuple[str, ...]:
+        """Return the clusters that the ledger has hours of, configured or not."""
+        with self.engine.connect() as connection:
+            return tuple(sorted(NameStore(connection).clusters().values()))
+
+    def ready(self) -> tuple[Examined, ...]:
+        """Say whether requests can be answered: the database is there, at this version."""
+        return (self._try("database", self._database),)
+
+    def examine(self) -> tuple[Examined, ...]:
+        """Look at everything that the service depends on."""
+        found = [self._try("database", self._database)]
+        for cluster in self.settings.clusters:
+            found.append(self._try(f"{cluster.name} Prometheus", partial(_see_prometheus, cluster)))
+            if cluster.kubernetes.mode != "off":
+                found.append(
+                    self._try(f"{cluster.name} Kubernetes", partial(_see_kubernetes, cluster))
+                )
+            found.append(self._try(f"{cluster.name} ledger", partial(self._hours, cluster)))
+        if not self.settings.clusters:
+            found.append(Examined("configuration", ok=False, detail="No cluster is configured."))
+        return tuple(found)
+
+    def _try(self, name: str, look: Callable[[], str]) -> Examined:
+        try:
+            return Examined(name, ok=True, detail=look())
+        except GpuledgerError as error:
+            return Examined(name, ok=False, detail=str(error))
+
+    def _database(self) -> str:
+        with self.engine.connect() as connection:
+            require_head(connection)
+        return "reachable and at this version"
+
+    def _hours(self, cluster: ClusterSettings) -> str:
+        with self.engine.connect() as connection:
+            coverage = WindowStore(connection, cluster.name).coverage()
+        if coverage.watermark_ms is None:
+            return "no hour is collected yet"
+        return (
+            f"{coverage.hours} hours, unbroken until"
+            f" {from_ms(coverage.watermark_ms):%Y-%m-%d %H:%M} UTC,"
+            f" {coverage.partial_hours} partial, {coverage.pending_hours} to be rated"
+        )
+
+    def _reports_dir(self) -> Path:
+        return self.settings.reports_dir
+
+    @contextmanager
+    def _journal(
+        self, workflow: str, *, cluster: str = "", window: Window | None = None
+    ) -> Iterator[dict[str, int]]:
+        """Write down that a workflow runs, and how it ended; yields the counts to fill in."""
+        run_id, counts = uuid4(), dict[str, int]()
+        with self.engine.begin() as connection:
+            RunStore(connection).begin(
+                run_id, workflow, started_ms=to_ms(self.now()), cluster=cluster, window=window
+            )
+        outcome, message = Outcome.FAILED, ""
+        try:
+            yield counts
+            outcome = Outcome.OK
+        except RejectedError as error:
+            outcome, message = Outcome.REJECTED, str(error)
+            raise
+        except BaseException as error:
+            message = f"{type(error).__name__}: {error}"[:2000]
+            raise
+        finally:
+            with self.engine.begin() as connection:
+                RunStore(connection).finish(
+                    run_id, outcome, finished_ms=to_ms(self.now()), counts=counts, message=message
+                )
+
+
+def open_ledger(settings: Settings, now: Callable[[], datetime]) -> Ledger:
+    """Return the ledger of the configured database, which must have been upgraded."""
+    url = database_address(settings.database_url, settings.data_dir)
+    return Ledger(settings, url, engine_of(url), now)
+
+
+def prometheus_source(cluster: ClusterSettings) -> PrometheusSource:
+    """Return the client of a cluster's metrics."""
+    given = cluster.prometheus
+    return PrometheusSource(
+        PrometheusSettings(
+            url=given.url,
+            headers=tuple(given.headers.items()),
+            bearer_token=secret(given.bearer_token_env),
+            username=given.username,
+            password=secret(given.password_env),
+            client_cert=_path(given.cert_file),
+            client_key=_path(given.key_file),
+            ca_file=_path(given.ca_file),
+            timeout_seconds=given.timeout_seconds,
+        )
+    )
+
+
+def kubernetes_source(cluster: ClusterSettings) -> KubernetesSource:
+    """Return the client of a cluster's Kubernetes API; refuse mode ``off``."""
+    given = cluster.kubernetes
+    if given.mode == "off":
+        message = f"The cluster {cluster.name!r} has Kubernetes switched off."
+        raise SettingsError(message, hint="Its holds come from kube-state-metrics alone.")
+    return KubernetesSource(
+        KubernetesSettings(
+            mode=given.mode,
+            context=given.context,
+            kubeconfig=_path(given.kubeconfig),
+            url=given.url,
+            token=secret(given.token_env),
+            timeout_seconds=given.timeout_seconds,
+        )
+    )
+
+
+def collect_from(cluster: ClusterSettings) -> CollectFrom:
+    """Return where a cluster's facts come from."""
+    return CollectFrom(
+        cluster=cluster.name,
+        source=prometheus_source(cluster),
+        catalogue=load_catalogue(),
+        scrape_ms=cluster.prometheus.scrape_interval_seconds * 1000,
+        counter_lookback_ms=cluster.counter_lookback_hours * HOUR_MS,
+        watched=cluster.kubernetes.mode != "off",
+    )
+
+
+def _see_prometheus(cluster: ClusterSettings) -> str:
+    source = prometheus_source(cluster)
+    return f"answers as {source.build_info().backend.value}"
+
+
+def _see_kubernetes(cluster: ClusterSettings) -> str:
+    nodes, _ = kubernetes_source(cluster).list_nodes()
+    return f"answers with {len(nodes)} nodes"
+
+
+def waste_policy(settings: Settings) -> WastePolicy:
+    """Return the thresholds of the detectors."""
+    waste = settings.waste
+    return WastePolicy(
+        idle_low_band_ratio=waste.idle_low_band_ratio,
+        idle_minimum_held_hours=waste.idle_minimum_held_hours,
+        minimum_measured_ratio=waste.minimum_measured_ratio,
+        unallocated_ratio=waste.unallocated_ratio,
+    )
+
+
+def refuse_future(window: Window, now: datetime) -> None:
+    """Refuse a window that has not ended."""
+    if window.end > now:
+        message = f"The window ends at {window.end.isoformat()}, which has not come yet."
+        raise FutureWindowError(message, hint="Collect whole hours that are over.")
+
+
+def _path(path: Path | None) -> str:
+    return "" if path is None else str(path)

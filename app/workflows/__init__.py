@@ -1,0 +1,1 @@
+"""What gpuledger does, step by step: load, compute, apply. Only workflows end a transaction."""

@@ -1,0 +1,229 @@
+"""Who had which devices in an hour: from the watch, from kube-state-metrics, or from both."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection
+
+from app.sources.kube_state import Inventory
+from app.sources.kube_state_nodes import NodeSpan
+from app.store.inventory import InventoryStore
+from app.units.intervals import Spans
+from app.units.window import Window, from_ms
+from app.usage import frames
+from app.usage.holds import pool_counts_of
+from app.usage.identity import gpu_model_id, hold_id, node_id, workload_id
+from app.usage.inventory import PodHold
+from app.usage.kinds import HoldSource
+from app.usage.notes import Note, notes_frame
+from app.usage.reconcile import reconcile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An hour's inventory: frames of `POOLS`, `POOL_COUNTS`, `HOLDS` and `NOTES`.
+
+    ``observed`` is when somebody looked, ``watched`` when the watch did. ``nodes`` has node_id and
+    node_name, ``readiness`` hold_id, workload_id, scheduled_ms and ready_ms of pods that became
+    ready, ``node_uids`` the UIDs of nodes by name and creation.
+    """
+
+    pools: pd.DataFrame
+    counts: pd.DataFrame
+    holds: pd.DataFrame
+    observed: Spans
+    watched: Spans
+    nodes: pd.DataFrame
+    readiness: pd.DataFrame
+    node_uids: Mapping[tuple[str, int], str]
+    notes: pd.DataFrame
+
+
+def watched_inventory(connection: Connection, cluster: str, window: Window) -> Known:
+    """Return what the watch stored about the hour."""
+    store = InventoryStore(connection, cluster)
+    watched = store.watched(window)
+    holds = store.holds.frame(window)
+    values = store.holds.within(window, source=HoldSource.WATCH)
+    return Known(
+        pools=store.pools(window),
+        counts=store.counts(window),
+        holds=holds.loc[holds["source"] == int(HoldSource.WATCH)].reset_index(drop=True),
+        observed=watched,
+        watched=watched,
+        nodes=store.nodes()[["node_id", "node_name"]],
+        readiness=_readiness(cluster, values, window),
+        node_uids=store.known_nodes(),
+        notes=store.notes(window),
+    )
+
+
+def with_kube_state(known: Known, seen: Inventory, cluster: str, window: Window) -> Known:
+    """Return the watch's inventory with its gaps filled by what kube-state-metrics saw."""
+    gaps = known.watched.gaps(window.start_ms, window.end_ms)
+    state = kube_state_only(known, seen, cluster, window)
+    holds, observed = reconcile(known.holds, known.watched, state.holds, seen.observed)
+    notes = [
+        Note("watch_gap", cluster, end - start, _gap_words(start))
+        for start, end in zip(gaps.start.tolist(), gaps.end.tolist(), strict=True)
+    ]
+    return Known(
+        pools=_pools_of_both(known, state.pools),
+        counts=pd.concat([known.counts, _inside(state.counts, gaps)], ignore_index=True),
+        holds=holds,
+        observed=observed,
+        watched=known.watched,
+        nodes=state.nodes,
+        readiness=pd.concat([known.readiness, state.readiness])
+        .drop_duplicates("hold_id")
+        .reset_index(drop=True),
+        node_uids=known.node_uids,
+        notes=pd.concat([known.notes, notes_frame(notes)], ignore_index=True),
+    )
+
+
+def kube_state_only(known: Known, seen: Inventory, cluster: str, window: Window) -> Known:
+    """Return the inventory that kube-state-metrics alone gives.
+
+    ``known`` adds what the ledger already knows of the same nodes: the largest device count.
+    """
+    counts, notes = _counts_of(seen.nodes, cluster)
+    return Known(
+        pools=_pools_of(seen.nodes, counts, known.pools, cluster),
+        counts=counts.drop(columns="devices"),
+        holds=holds_frame(cluster, seen.holds),
+        observed=seen.observed,
+        watched=known.watched,
+        nodes=_nodes_of(seen.nodes, known.nodes, cluster),
+        readiness=_readiness(cluster, seen.holds, window),
+        node_uids=known.node_uids,
+        notes=notes_frame(notes),
+    )
+
+
+def holds_frame(cluster: str, holds: Sequence[PodHold]) -> pd.DataFrame:
+    """Return holds as `frames.HOLDS`."""
+    columns: dict[str, list[int] | list[str] | list[bool]] = {
+        "hold_id": [hold_id(cluster, one.pod_uid, one.resource) for one in holds],
+        "node_id": [node_id(cluster, one.node_uid) if one.node_uid else 0 for one in holds],
+        "gpu_model_id": [gpu_model_id(one.gpu_model) for one in holds],
+        "workload_id": [workload_id(cluster, one.workload) for one in holds],
+        "namespace": [one.namespace for one in holds],
+        "pod": [one.pod for one in holds],
+        "share_num": [one.share_num for one in holds],
+        "share_den": [one.share_den for one in holds],
+        "exclusive": [one.exclusive for one in holds],
+        "start_ms": [one.start_ms for one in holds],
+        "end_ms": [one.end_ms for one in holds],
+        "start_unsure_ms": [one.start_unsure_ms for one in holds],
+        "end_unsure_ms": [one.end_unsure_ms for one in holds],
+        "end_lost": [one.end_lost for one in holds],
+        "source": [int(one.source) for one in holds],
+    }
+    frame = frames.empty(frames.HOLDS)
+    if holds:
+        frame = pd.DataFrame(columns).astype({"namespace": "str", "pod": "str"})
+    validated: pd.DataFrame = frames.HOLDS.validate(frame)
+    return validated
+
+
+def _readiness(cluster: str, holds: Iterable[PodHold], window: Window) -> pd.DataFrame:
+    rows = [
+        (
+            hold_id(cluster, hold.pod_uid, hold.resource),
+            workload_id(cluster, hold.workload),
+            hold.scheduled_ms,
+            hold.ready_ms,
+        )
+        for hold in holds
+        if hold.scheduled_ms is not None
+        and hold.ready_ms is not None
+        and window.start_ms <= hold.ready_ms < window.end_ms
+    ]
+    columns = ["hold_id", "workload_id", "scheduled_ms", "ready_ms"]
+    return pd.DataFrame(rows, columns=columns).astype("int64")
+
+
+def _counts_of(spans: Sequence[NodeSpan], cluster: str) -> tuple[pd.DataFrame, list[Note]]:
+    """Return `POOL_COUNTS` with a column ``devices``, and what was odd about the nodes."""
+    rows: list[tuple[int, ...]] = []
+    notes: list[Note] = []
+    for span in spans:
+        counts, odd = pool_counts_of(span.node)
+        notes += odd
+        rows += [
+            (
+                node_id(cluster, span.node.uid),
+                gpu_model_id(count.gpu_model),
+                span.start_ms,
+                span.end_ms,
+                count.allocatable,
+                count.devices,
+            )
+            for count in counts
+        ]
+    columns = [*frames.POOL_COUNTS.columns, "devices"]
+    return pd.DataFrame(rows, columns=columns).astype("int64"), notes
+
+
+def _pools_of(
+    spans: Sequence[NodeSpan], counts: pd.DataFrame, stored: pd.DataFrame, cluster: str
+) -> pd.DataFrame:
+    """Return `POOLS`: a pool lives as long as its node, with the most devices ever counted."""
+    lives = pd.DataFrame(
+        [(node_id(cluster, span.node.uid), span.start_ms, span.end_ms) for span in spans],
+        columns=["node_id", "start_ms", "end_ms"],
+    ).astype("int64")
+    lives = lives.groupby("node_id", as_index=False).agg({"start_ms": "min", "end_ms": "max"})
+    key = ["node_id", "gpu_model_id"]
+    both = pd.concat([counts[[*key, "devices"]], stored[[*key, "devices"]]])
+    both = both.loc[both["node_id"].isin(lives["node_id"])]
+    largest = both.groupby(key, as_index=False)["devices"].max()
+    pools = largest.merge(lives, on="node_id", how="inner")
+    pools = pools.loc[pools["devices"] > 0, list(frames.POOLS.columns)]
+    whole: pd.DataFrame = pools.astype("int64").reset_index(drop=True)
+    return whole
+
+
+def _pools_of_both(known: Known, state: pd.DataFrame) -> pd.DataFrame:
+    """Add nodes that only kube-state-metrics saw; let those that vanished unseen live on.
+
+    A node that the watch lost at the start of a gap lived to the last evidence of it, which is that
+    of kube-state-metrics if it is later, and at most until the watch looked again.
+    """
+    pools = known.pools
+    key = ["node_id", "gpu_model_id"]
+    added = state.loc[~state["node_id"].isin(pools["node_id"])]
+    seen_end = state.groupby(key)["end_ms"].max()
+    at = seen_end.index.get_indexer(pd.MultiIndex.from_frame(pools[key]))
+    end = pools["end_ms"].to_numpy()
+    later = np.append(seen_end.to_numpy(dtype=np.int64), 0)[at]
+    starts = np.append(known.watched.start, np.iinfo(np.int64).max)
+    looked_again = starts[np.searchsorted(known.watched.start, end, side="left")]
+    lost = ~known.watched.covers(end)
+    extended = np.where(lost & (at >= 0) & (later > end), np.minimum(later, looked_again), end)
+    return pd.concat([pools.assign(end_ms=extended), added], ignore_index=True)
+
+
+def _inside(counts: pd.DataFrame, gaps: Spans) -> pd.DataFrame:
+    """Clip each row to every gap it touches."""
+    pairs = counts.merge(pd.DataFrame({"gap_start": gaps.start, "gap_end": gaps.end}), how="cross")
+    pairs["start_ms"] = pairs[["start_ms", "gap_start"]].max(axis="columns")
+    pairs["end_ms"] = pairs[["end_ms", "gap_end"]].min(axis="columns")
+    kept = pairs.loc[pairs["start_ms"] < pairs["end_ms"], list(frames.POOL_COUNTS.columns)]
+    return kept.astype("int64")
+
+
+def _nodes_of(spans: Sequence[NodeSpan], stored: pd.DataFrame, cluster: str) -> pd.DataFrame:
+    rows = [(node_id(cluster, span.node.uid), span.node.name) for span in spans]
+    seen = pd.DataFrame(rows, columns=["node_id", "node_name"]).astype(
+        {"node_id": "int64", "node_name": "str"}
+    )
+    return pd.concat([stored, seen]).drop_duplicates("node_id").reset_index(drop=True)
+
+
+def _gap_words(start_ms: int) -> str:
+    instant = from_ms(start_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"Nobody watched for these milliseconds from {instant}; holds come from scrapes there."

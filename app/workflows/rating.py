@@ -1,0 +1,166 @@
+"""Price and attribute collected hours: read facts and inputs, rate a day at a time, replace."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from sqlalchemy import Connection, Engine
+
+from app.attribution.contract import Contract
+from app.attribution.owners import Ownership
+from app.attribution.rating import Rated, RatingInput, rate
+from app.pricing.book import PriceBook
+from app.sources.team_contract import read_team_contract
+from app.store.charges import ChargeStore
+from app.store.contracts import ContractStore
+from app.store.holds import HoldStore
+from app.store.inventory import InventoryStore
+from app.store.naming import NameStore
+from app.store.prices import PriceStore
+from app.store.usage import UsageStore
+from app.store.windows import RatingVersions, WindowState, WindowStore
+from app.units.window import HOUR_MS, Window
+
+# Raised by one when the same facts and inputs would give other charges.
+RATING_VERSION = 1
+# Hours rated in one transaction: a day, so that the rollup's days are written once.
+_HOURS_AT_ONCE = 24
+_DAY_MS = 24 * HOUR_MS
+
+# What rating reads of a hold's row.
+_HOLD_COLUMNS = (
+    "window_start_ms",
+    "node_id",
+    "gpu_model_id",
+    "hold_id",
+    "workload_id",
+    "start_ms",
+    "end_ms",
+    "share_num",
+    "share_den",
+    "held_ms",
+    "active_ms",
+    "idle_ms",
+    "unmeasured_ms",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """By what charges are made: the price book, the owners, and their versions."""
+
+    prices: PriceBook
+    contract: Contract
+    versions: RatingVersions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateCounts:
+    """What a rating did."""
+
+    hours: int
+    charges: int
+
+
+def rate_window(
+    cluster: str,
+    window: Window,
+    *,
+    engine: Engine,
+    billing_zone: tzinfo,
+    progress: Callable[[int], None] = lambda _hours: None,
+) -> RateCounts:
+    """Rate the collected hours of ``window``; hours that were never collected are left out.
+
+    Each day is one transaction: a crash leaves the old charges of a day or the new ones.
+    """
+    hours = charges = 0
+    with engine.connect() as connection:
+        states = WindowStore(connection, cluster).within(window)
+    for day in _days(states):
+        with engine.begin() as connection:
+            charges += _rate_states(connection, cluster, day, billing_zone)
+        hours += len(day)
+        progress(len(day))
+    return RateCounts(hours=hours, charges=charges)
+
+
+def current_terms(connection: Connection) -> Terms:
+    """Return the latest prices and contract."""
+    prices = PriceStore(connection)
+    stored = ContractStore(connection).latest()
+    return Terms(
+        prices=PriceBook(prices.rows()),
+        contract=contract_of(stored.text, stored.file_name) if stored else Contract(),
+        versions=RatingVersions(
+            rating=RATING_VERSION,
+            prices=prices.version(),
+            contract=stored.version if stored else 0,
+        ),
+    )
+
+
+def contract_of(text: str, file_name: str) -> Contract:
+    """Return the contract that was applied as ``text``."""
+    return read_team_contract(text, filename=file_name)
+
+
+def rated(
+    connection: Connection, cluster: str, window: Window, terms: Terms, billing_zone: tzinfo
+) -> Rated:
+    """Return the charges of the stored facts by ``terms``, without storing them."""
+    usage = UsageStore(connection, cluster)
+    return rate(
+        RatingInput(
+            cluster=cluster,
+            pool_usage=usage.pool_usage(window),
+            hold_usage=usage.hold_usage(window, _HOLD_COLUMNS),
+            nodes=InventoryStore(connection, cluster).nodes(),
+            gpu_models=NameStore(connection).gpu_models(),
+            holds=HoldStore(connection, cluster).owners(window),
+            price_book=terms.prices,
+            ownership=Ownership(terms.contract),
+            billing_zone=billing_zone,
+        )
+    )
+
+
+def days_of(states: Sequence[WindowState]) -> Iterator[Window]:
+    """Return spans of at most a UTC day that cover the given hours."""
+    for day in _days(states):
+        yield Window(day[0].window.start, day[-1].window.end)
+
+
+def _rate_states(
+    connection: Connection, cluster: str, states: Sequence[WindowState], billing_zone: tzinfo
+) -> int:
+    window = Window(states[0].window.start, states[-1].window.end)
+    # Another worker may have rated or collected meanwhile; what is marked is what is read here.
+    states = WindowStore(connection, cluster).within(window)
+    terms = current_terms(connection)
+    result = rated(connection, cluster, window, terms, billing_zone)
+    NameStore(connection).ensure_teams(_cost_centers(result.teams, terms.contract, window.end_ms))
+    count = ChargeStore(connection, cluster, billing_zone).replace(window, result.charges)
+    store = WindowStore(connection, cluster)
+    store.mark_rated(states, terms.versions)
+    store.put_rating_notes(window, result.notes)
+    return count
+
+
+def _cost_centers(teams: Sequence[str], contract: Contract, at_ms: int) -> dict[str, str]:
+    blocks = {name: contract.team_at(name, at_ms - 1) for name in teams}
+    return {name: block.cost_center if block else "" for name, block in blocks.items()}
+
+
+def _days(states: Sequence[WindowState]) -> Iterator[tuple[WindowState, ...]]:
+    day: list[WindowState] = []
+    for state in states:
+        if day and (
+            state.window.start_ms // _DAY_MS != day[0].window.start_ms // _DAY_MS
+            or len(day) == _HOURS_AT_ONCE
+        ):
+            yield tuple(day)
+            day = []
+        day.append(state)
+    if day:
+        yield tuple(day)
