@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
@@ -19,8 +20,6 @@ from app.errors import GpuledgerError, InputError
 from app.findings.values import WastePolicy
 from app.settings import ClusterSettings, Settings, SettingsError, secret
 from app.sources.catalogue import load_catalogue
-from app.sources.kubernetes import KubernetesSource
-from app.sources.kubernetes_access import KubernetesSettings
 from app.sources.prometheus import PrometheusSettings, PrometheusSource
 from app.store.engine import connection_string, database_address, engine_of
 from app.store.locking import held_by_session
@@ -33,7 +32,10 @@ from app.workflows.collecting import Collected, CollectFrom, collect_hour
 from app.workflows.publishing import Published, due_reports, publish
 from app.workflows.rating import RateCounts, rate_window
 from app.workflows.waste import Detected, NothingCollectedError, Notified, detect, notify
-from app.workflows.watch import WatchCounts, watch
+
+if TYPE_CHECKING:
+    from app.sources.kubernetes import KubernetesSource
+    from app.workflows.watch import WatchCounts
 
 __all__ = ["Connection", "Ledger", "open_ledger"]
 
@@ -137,9 +139,12 @@ class Ledger:
         cluster_name: str,
         *,
         clock: Callable[[], int],
-        stop: Callable[[WatchCounts], bool],
-    ) -> WatchCounts:
+        stop: "Callable[[WatchCounts], bool]",
+    ) -> "WatchCounts":
         """Follow a cluster's Kubernetes API; refuse a cluster that has none."""
+        # The Kubernetes client takes a second to import, which only the watch should cost.
+        from app.workflows.watch import watch  # noqa: PLC0415 see above
+
         cluster = self.settings.cluster(cluster_name)
         return watch(
             cluster_name,
@@ -381,8 +386,12 @@ def prometheus_source(cluster: ClusterSettings) -> PrometheusSource:
     )
 
 
-def kubernetes_source(cluster: ClusterSettings) -> KubernetesSource:
+def kubernetes_source(cluster: ClusterSettings) -> "KubernetesSource":
     """Return the client of a cluster's Kubernetes API; refuse mode ``off``."""
+    # The client takes a second to import, which only those who use it should wait for.
+    from app.sources.kubernetes import KubernetesSource  # noqa: PLC0415 see above
+    from app.sources.kubernetes_access import KubernetesSettings  # noqa: PLC0415 see above
+
     given = cluster.kubernetes
     if given.mode == "off":
         message = f"The cluster {cluster.name!r} has Kubernetes switched off."

@@ -14,7 +14,6 @@ from app.store.engine import database_address, engine_of
 from app.store.keys import KeyStore
 from app.store.migrating import upgrade
 from app.units.window import from_ms
-from app.web.auth import new_secret, secret_sha256
 from app.web.reading import Scope
 
 database = typer.Typer(help="The database.")
@@ -53,6 +52,9 @@ def create_key(
     team: Annotated[str, typer.Option("--team", help="Only this team's lines.")] = "",
 ) -> None:
     """Create an API key; its secret is shown once."""
+    # A web framework is more than most commands should wait for.
+    from app.web.auth import new_secret, secret_sha256  # noqa: PLC0415 see above
+
     if not name.strip():
         message = "--name is empty."
         raise arguments.ArgumentError(message, hint="Say who uses the key.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -32,11 +32,12 @@ from app.store.keys import KeyStore
 from app.store.migrating import upgrade
 from app.store.naming import NameStore
 from app.units.window import HOUR_MS, Window, from_ms, to_ms
-from app.web.auth import new_secret, secret_sha256
 from app.web.reading import Scope
 from app.wiring import Ledger
 from app.workflows.imports import apply_contract, import_prices
-from app.workflows.watch import WatchCounts
+
+if TYPE_CHECKING:
+    from app.workflows.watch import WatchCounts
 
 CLUSTER = "demo"
 _SEED = 7
@@ -148,7 +149,7 @@ def _replay(
     failures: list[GpuledgerError] = []
     until = {"ms": 0}
 
-    def stop(counts: WatchCounts) -> bool:
+    def stop(counts: "WatchCounts") -> bool:
         until["ms"] = counts.until_ms
         return counts.until_ms >= spec.end_ms
 
@@ -212,6 +213,9 @@ def _detect(given: _Demo) -> None:
 
 
 def _key(ledger: Ledger) -> str:
+    # A web framework is more than most commands should wait for.
+    from app.web.auth import new_secret, secret_sha256  # noqa: PLC0415 see above
+
     secret = new_secret()
     with ledger.engine.begin() as connection:
         KeyStore(connection).create(

@@ -12,7 +12,6 @@ from app.cli.output import console, status_console
 from app.units.window import HOUR_MS, Window
 from app.wiring import Ledger, RejectedError
 from app.workflows.collecting import Collected
-from app.workflows.watch import WatchCounts
 
 
 def progress() -> Progress:
@@ -36,12 +35,7 @@ def watch(cluster: Cluster = "") -> None:
             message, hint=f"Use --cluster with one of {', '.join(names)}."
         )
     status_console().print(f"Watching {names[0]}. Stop with Ctrl+C.")
-
-    def go_on(counts: WatchCounts) -> bool:
-        del counts
-        return False
-
-    ledger.watch(names[0], clock=arguments.now_ms, stop=go_on)
+    ledger.watch(names[0], clock=arguments.now_ms, stop=lambda _counts: False)
 
 
 def collect(

@@ -6,15 +6,11 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from app.cli import arguments
 from app.cli.output import status_console
-from app.jobs import build_app, run_worker
 from app.store.migrating import require_head
 from app.telemetry import log_to_standard_error
-from app.web.application import create_app
-from app.web.stored import dependencies_of
 from app.wiring import Ledger
 
 # Between attempts to become the one watcher of a cluster.
@@ -34,6 +30,12 @@ def serve(
 
 def serve_ledger(ledger: Ledger, *, host: str, port: int) -> None:
     """Serve one ledger until a signal ends it."""
+    # A web framework is more than most commands should wait for.
+    import uvicorn  # noqa: PLC0415 see above
+
+    from app.web.application import create_app  # noqa: PLC0415 see above
+    from app.web.stored import dependencies_of  # noqa: PLC0415 see above
+
     uvicorn.run(
         create_app(dependencies_of(ledger)),
         host=host,
@@ -51,6 +53,9 @@ def worker(
     ] = False,
 ) -> None:
     """Watch, collect, rate, detect, notify and report; run as many as you like."""
+    # The queue's client is more than most commands should wait for.
+    from app.jobs import build_app, run_worker  # noqa: PLC0415 see above
+
     log_to_standard_error()
     ledger = arguments.ledger()
     _require_upgraded(ledger)

@@ -192,11 +192,11 @@ def _first_ready_ms(inquiry: Inquiry, pods: Sequence[SeenPod], facts: PodAnswers
     first: dict[str, int] = {}
     for answer in _ask_about(inquiry, "pod_ready", turned, (), since):
         samples = answer.samples
-        lowest = (
-            np.minimum.reduceat(samples.value, samples.first[:-1]) if len(samples.at_ms) else []
-        )
+        if not len(samples.at_ms):
+            continue
+        lowest = np.minimum.reduceat(samples.value, samples.first[:-1]).tolist()
         for uid, seconds in zip(samples.labels["uid"], lowest, strict=True):
-            ready_ms = round(float(seconds) * 1000)
+            ready_ms = round(seconds * 1000)
             first[uid] = min(first.get(uid, ready_ms), ready_ms)
     return first
 

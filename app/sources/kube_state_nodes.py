@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import orjson
-import pandas as pd
 
 from app.sources.asking import Answered, chosen
 from app.sources.catalogue import Exporter
 from app.sources.node_labels import KNOWN_NODE_LABELS, place_of
 from app.sources.ownership_labels import OWNERSHIP_LABELS
-from app.sources.sample_sets import concatenated
 from app.sources.scrapes import ScrapeTimes
 from app.units.window import OPEN_MS
 from app.usage.inventory import NodeFacts
@@ -129,25 +127,26 @@ _NO_AMOUNTS: _ByInstant = {}
 
 
 def _lives(sets: Sequence[SampleSet], times: ScrapeTimes) -> list[_Life]:
-    samples = concatenated(sets, ("node", "target", "series"))
-    rows = pd.DataFrame(
-        {
-            "name": samples.labels["node"].to_numpy()[samples.series_of_samples()],
-            "target": samples.labels["target"].to_numpy()[samples.series_of_samples()],
-            "created_ms": np.rint(samples.value * 1000.0).astype(np.int64),
-            "at_ms": samples.at_ms,
-        }
-    )
+    seen: dict[tuple[str, int], tuple[set[str], set[int]]] = {}
+    for samples in sets:
+        created = np.rint(samples.value * 1000.0).astype(np.int64)
+        labels = zip(samples.labels["node"], samples.labels["target"], strict=True)
+        for row, (name, target) in enumerate(labels):
+            own = slice(int(samples.first[row]), int(samples.first[row + 1]))
+            # One series may tell of two objects: a node that was created again under its name.
+            for created_ms in np.unique(created[own]).tolist():
+                targets, instants = seen.setdefault((name, created_ms), (set(), set()))
+                targets.add(target)
+                instants.update(samples.at_ms[own][created[own] == created_ms].tolist())
     lives = []
-    for _, group in rows.groupby(["name", "created_ms"], sort=True):
-        at_ms = np.unique(group["at_ms"].to_numpy())
-        sighting = times.sighting(sorted(set(group["target"])), int(at_ms[0]), int(at_ms[-1]))
-        gone_ms = sighting.absent_after_ms
+    for (name, created_ms), (targets, instants) in sorted(seen.items()):
+        scrapes = sorted(instants)
+        gone_ms = times.sighting(sorted(targets), scrapes[0], scrapes[-1]).absent_after_ms
         lives.append(
             _Life(
-                name=str(group["name"].iloc[0]),
-                created_ms=int(group["created_ms"].iloc[0]),
-                scrapes=tuple(int(at) for at in at_ms),
+                name=name,
+                created_ms=created_ms,
+                scrapes=tuple(scrapes),
                 end_ms=OPEN_MS if gone_ms is None else gone_ms,
             )
         )

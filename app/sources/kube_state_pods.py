@@ -3,13 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
 from app.sources.asking import Answered, chosen
 from app.sources.catalogue import Exporter
 from app.sources.kube_state_nodes import NodeSpan, kubernetes_labels, real_resource
 from app.sources.ownership_labels import labelled_workload, without_template_hash
-from app.sources.sample_sets import concatenated
 from app.sources.scrapes import ScrapeTimes, Sighting
 from app.units.window import OPEN_MS
 from app.usage.holds import TERMINAL_PHASES, holds_of
@@ -35,34 +32,69 @@ def seen_pods(
     exporter: Exporter, answered: Sequence[Answered], times: ScrapeTimes
 ) -> tuple[SeenPod, ...]:
     """Return the pods that requested something on a node, ordered by UID."""
-    samples = concatenated(chosen(answered, "pod_requests"), ("uid", "node", "target", "series"))
-    rows = samples.labels.assign(
-        first_ms=samples.at_ms[samples.first[:-1]],
-        last_ms=samples.at_ms[samples.first[1:] - 1],
-        # What a container requests never changes.
-        units=samples.value[samples.first[:-1]].round().astype("int64"),
-    )
-    init = _init_containers(exporter, chosen(answered, "pod_init_requests"))
+    requests = _requests(chosen(answered, "pod_requests"), bound_only=True)
+    init = _requests(chosen(answered, "pod_init_requests"), bound_only=False)
     pods = []
-    for uid, group in rows[(rows["node"] != "") & (rows["uid"] != "")].groupby("uid", sort=True):
-        own = _containers(exporter, group, kind="app")
-        if not own and uid not in init:
+    for uid, rows in sorted(requests.items()):
+        own = _containers(exporter, rows, kind="app")
+        early = _containers(exporter, init.get(uid, []), kind="init")
+        if not own and not early:
             continue
         pods.append(
             SeenPod(
-                uid=str(uid),
-                namespace=str(group["namespace"].iloc[0]),
-                name=str(group["pod"].iloc[0]),
-                node_name=str(group["node"].iloc[0]),
-                containers=(*init.get(str(uid), ()), *own),
+                uid=uid,
+                namespace=rows[0].namespace,
+                name=rows[0].pod,
+                node_name=rows[0].node,
+                containers=(*early, *own),
                 sighting=times.sighting(
-                    sorted(set(group["target"])),
-                    int(group["first_ms"].min()),
-                    int(group["last_ms"].max()),
+                    sorted({row.target for row in rows}),
+                    min(row.first_ms for row in rows),
+                    max(row.last_ms for row in rows),
                 ),
             )
         )
     return tuple(pods)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One series of a container's request; ``units`` never change."""
+
+    namespace: str
+    pod: str
+    node: str
+    container: str
+    resource: str
+    target: str
+    first_ms: int
+    last_ms: int
+    units: int
+
+
+def _requests(sets: Sequence[SampleSet], *, bound_only: bool) -> dict[str, list[_Request]]:
+    """Return the requests of each pod by UID; a pod that waits for a node shows an empty one."""
+    requests: dict[str, list[_Request]] = {}
+    for samples in sets:
+        labels = samples.labels
+        rows = zip(
+            labels["uid"],
+            labels["namespace"],
+            labels["pod"],
+            labels["node"],
+            labels["container"],
+            labels["resource"],
+            labels["target"],
+            samples.at_ms[samples.first[:-1]].tolist(),
+            samples.at_ms[samples.first[1:] - 1].tolist(),
+            samples.value[samples.first[:-1]].round().astype("int64").tolist(),
+            strict=True,
+        )
+        for uid, *row in rows:
+            request = _Request(*row)
+            if uid and (request.node or not bound_only):
+                requests.setdefault(uid, []).append(request)
+    return requests
 
 
 def pod_holds(
@@ -190,33 +222,24 @@ def _with_edges(
     )
 
 
-def _containers(exporter: Exporter, rows: pd.DataFrame, *, kind: str) -> tuple[ContainerFacts, ...]:
-    """Return one pod's containers with their extended resources, each once."""
+def _containers(
+    exporter: Exporter, rows: Sequence[_Request], *, kind: str
+) -> tuple[ContainerFacts, ...]:
+    """Return one pod's containers with their extended resources, each once.
+
+    Which init containers are sidecars is not exported.
+    """
     amounts: dict[str, dict[str, int]] = {}
-    for name, resource, units in zip(
-        rows["container"], rows["resource"], rows["units"], strict=True
-    ):
-        real = real_resource(exporter, resource)
+    for row in rows:
+        real = real_resource(exporter, row.resource)
         if "/" in real:
-            amounts.setdefault(name, {})[real] = int(units)
+            amounts.setdefault(row.container, {})[real] = row.units
     return tuple(
         ContainerFacts(
             name=name, kind=kind, requests=tuple(sorted(requests.items())), finished_ms=None
         )
         for name, requests in sorted(amounts.items())
     )
-
-
-def _init_containers(
-    exporter: Exporter, sets: Sequence[SampleSet]
-) -> dict[str, tuple[ContainerFacts, ...]]:
-    """Return pods' init containers; which of them are sidecars is not exported."""
-    samples = concatenated(sets, ("uid", "container", "resource", "series"))
-    rows = samples.labels.assign(units=samples.value[samples.first[:-1]].round().astype("int64"))
-    return {
-        str(uid): _containers(exporter, group, kind="init")
-        for uid, group in rows.groupby("uid", sort=True)
-    }
 
 
 def _instants(sets: Sequence[SampleSet]) -> dict[str, int]:
