@@ -1,0 +1,59 @@
+import pandas as pd
+from sqlalchemy import Engine
+
+from app.store.charges import ChargeStore
+from app.store.windows import WindowStore
+from app.workflows.rating import rate_window
+from tests.store.builders import CLUSTER, an_hour
+from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
+
+
+def _charges(engine: Engine, hours: int) -> pd.DataFrame:
+    with engine.connect() as connection:
+        return ChargeStore(connection, CLUSTER, UTC_ZONE).within(span(hours))
+
+
+def test_rating_twice_gives_the_same_charges_with_the_same_identities(database: Engine) -> None:
+    collect(database, hours=2)
+    prices(database)
+    contract(database)
+
+    rate_window(CLUSTER, span(2), engine=database, billing_zone=UTC_ZONE)
+    first = _charges(database, 2)
+    rate_window(CLUSTER, span(2), engine=database, billing_zone=UTC_ZONE)
+
+    pd.testing.assert_frame_equal(first, _charges(database, 2))
+    assert len(first) == 4
+
+
+def test_one_hour_is_rated_as_it_is_within_a_day(database: Engine) -> None:
+    collect(database, hours=3)
+    prices(database)
+    contract(database)
+
+    rate_window(CLUSTER, span(3), engine=database, billing_zone=UTC_ZONE)
+    whole = _charges(database, 3)
+    rate_window(CLUSTER, an_hour(1), engine=database, billing_zone=UTC_ZONE)
+
+    pd.testing.assert_frame_equal(whole, _charges(database, 3))
+
+
+def test_hours_that_were_never_collected_are_left_out(database: Engine) -> None:
+    collect(database, hours=2)
+
+    counts = rate_window(CLUSTER, span(10), engine=database, billing_zone=UTC_ZONE)
+
+    assert counts.hours == 2
+
+
+def test_a_rating_says_from_which_versions_it_was_made(database: Engine) -> None:
+    collect(database, hours=1)
+    prices(database)
+    contract(database)
+    rate_window(CLUSTER, span(1), engine=database, billing_zone=UTC_ZONE)
+
+    with database.connect() as connection:
+        (state,) = WindowStore(connection, CLUSTER).within(span(1))
+
+    assert (state.rated_revision, state.price_version, state.contract_version) == (1, 1, 1)
+    assert not state.pending
