@@ -63,10 +63,12 @@ def test_every_secret_is_documented_by_its_variable() -> None:
 
 def commands(command: click.Command, *words: str) -> Iterator[str]:
     """Yield the words of every command below this one."""
-    if not isinstance(command, click.Group):
+    # Typer brings a click of its own, so its groups are known by what they have.
+    below_this = getattr(command, "commands", None)
+    if below_this is None:
         yield " ".join(words)
         return
-    for name, below in command.commands.items():
+    for name, below in below_this.items():
         yield from commands(below, *words, name)
 
 

@@ -15,6 +15,7 @@ from app.store.keys import KeyStore
 from app.store.migrating import upgrade
 from app.units.window import from_ms
 from app.web.reading import Scope
+from app.wiring.examining import examine
 
 database = typer.Typer(help="The database.")
 keys = typer.Typer(help="API keys.")
@@ -102,7 +103,8 @@ def revoke_key(name: Annotated[str, typer.Argument(help="The key's name.")]) -> 
 
 def doctor() -> None:
     """Check configuration, database, Prometheus and Kubernetes, and say what is missing."""
-    checks = arguments.ledger().examine()
+    ledger = arguments.ledger()
+    checks = examine(ledger.settings, ledger.engine)
     for one in checks:
         mark, style = ("ok     ", "green") if one.ok else ("failed ", "bold red")
         console().print(mark, style=style, end="")

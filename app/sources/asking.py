@@ -10,7 +10,7 @@ from app.sources.catalogue import Alias, Exporter, Meaning
 from app.sources.labels import counter_labels, device_labels, object_labels
 from app.sources.matrices import NOTHING_DROPPED, Dropped, Matrix, cleaned
 from app.sources.prometheus import PrometheusSource
-from app.sources.promql import Matcher, Query, Selector, Template
+from app.sources.promql import Matcher, Operator, Query, Selector, Template
 from app.sources.sample_sets import sample_set
 from app.sources.splitting import gather_all
 from app.units.window import Window
@@ -154,6 +154,7 @@ def answers(source: PrometheusSource, asks: Sequence[Ask], report: Report) -> It
         if ask.purpose is Purpose.SAMPLES:
             key = (ask.meaning.name, ask.alias.name)
             report.series[key] = max(report.series.get(key, 0), len(matrix.labels))
+            _note_query(ask, report)
         yield Answered(ask, sample_set(_labels(ask, matrix), matrix))
 
 
@@ -176,6 +177,17 @@ def _labels(ask: Ask, matrix: Matrix) -> pd.DataFrame:
         quantity = QUANTITIES.get(ask.meaning.name, ask.meaning.name)
         return counter_labels(matrix.labels, ask.exporter, ask.alias, quantity)
     return object_labels(matrix.labels, ask.exporter)
+
+
+def _note_query(ask: Ask, report: Report) -> None:
+    """Keep what was asked, so that a charge can name its query.
+
+    Questions about named series only repeat the first one about all of them.
+    """
+    for query in ask.question:
+        if not any(matcher.operator is Operator.REGEX for matcher in query.selector.matchers):
+            detail = f"{query.promql} @ {query.at_ms / 1000:.3f}"
+            report.notes.append(Note("query", ask.meaning.name, len(ask.question), detail))
 
 
 def _note_dropped(ask: Ask, dropped: Dropped, report: Report) -> None:

@@ -29,6 +29,11 @@ from app.store.tables.ledger import CHARGES
 from app.units.window import OPEN_MS
 from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource
 
+# The kind of note that says what was asked, and the evidence that it belongs to where that has
+# another name: both activity metrics are one family.
+_QUERY = "query"
+_FAMILIES = {"gr_engine_active": "activity", "gpu_util": "activity"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeRecord:
@@ -178,6 +183,12 @@ class ExplanationStore:
         )
 
     def _coverage(self, charge: Row[Any]) -> tuple[Coverage, ...]:
+        queries: dict[str, list[str]] = {}
+        for note in self._note_rows(charge):
+            if note.kind == _QUERY:
+                queries.setdefault(_FAMILIES.get(note.subject, note.subject), []).append(
+                    note.detail
+                )
         table = WINDOW_EVIDENCE
         rows = self._connection.execute(
             select(table)
@@ -186,19 +197,31 @@ class ExplanationStore:
             .order_by(table.c.source, table.c.family)
         )
         return tuple(
-            Coverage(source=row.source, family=row.family, expected=row.expected, seen=row.seen)
+            Coverage(
+                source=row.source,
+                family=row.family,
+                expected=row.expected,
+                seen=row.seen,
+                query="; ".join(queries.get(row.family, ())),
+            )
             for row in rows
         )
 
     def _notes(self, charge: Row[Any]) -> tuple[str, ...]:
+        return tuple(
+            f"{row.kind} {row.subject}: {row.detail}"
+            for row in self._note_rows(charge)
+            if row.kind != _QUERY
+        )
+
+    def _note_rows(self, charge: Row[Any]) -> Sequence[Row[Any]]:
         table = WINDOW_NOTES
-        rows = self._connection.execute(
+        return self._connection.execute(
             select(table)
             .where(table.c.cluster_id == charge.cluster_id)
             .where(table.c.window_start == charge.window_start)
             .order_by(table.c.stage, table.c.line)
-        )
-        return tuple(f"{row.kind} {row.subject}: {row.detail}" for row in rows)
+        ).all()
 
     def _versions(self, charge: Row[Any]) -> Versions | None:
         row = self._one(WINDOW_STATE, charge, window_start=charge.window_start)

@@ -30,6 +30,7 @@ from app.web.reading import (
     Scope,
 )
 from app.wiring import Connection, Ledger
+from app.wiring.examining import ready
 from app.workflows.reading import ChargeNotFoundError, cost_sums, explanation, inference_sums
 
 
@@ -44,7 +45,7 @@ def dependencies_of(ledger: Ledger) -> Dependencies:
     return Dependencies(
         open_ledger=open_ledger,
         now=ledger.now,
-        ready=lambda: [Check(one.name, one.ok, one.detail) for one in ledger.ready()],
+        ready=lambda: [Check(one.name, one.ok, one.detail) for one in ready(ledger.engine)],
         metrics=lambda: telemetry.metrics(ledger.engine),
         currency=ledger.settings.currency,
     )

@@ -59,7 +59,7 @@ def named(result: Rated) -> pd.DataFrame:
     return result.charges.sort_values("charge_id").reset_index(drop=True)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(fleets(), price_rows(), instants)
 def test_the_ledger_equals_a_walk_of_every_millisecond(
     fleet: AFleet, prices: tuple[PriceRow, ...], handover_ms: int
@@ -79,7 +79,7 @@ def test_the_ledger_equals_a_walk_of_every_millisecond(
     assert abs(int(result.charges["cost_nanos"].sum()) - total) <= segments / 2
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(fleets(), price_rows(), instants)
 def test_time_and_activity_are_kept_to_the_millisecond(
     fleet: AFleet, prices: tuple[PriceRow, ...], handover_ms: int
@@ -169,7 +169,7 @@ def test_a_change_on_one_pool_moves_no_line_of_another(
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(fleets(), price_rows(changes=0), st.integers(TEN + 1, END - 1))
 def test_cutting_a_window_moves_a_pool_by_one_nano_and_a_line_by_one_a_rounding(
     fleet: AFleet, prices: tuple[PriceRow, ...], cut: int

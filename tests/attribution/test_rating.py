@@ -1,13 +1,15 @@
+from dataclasses import replace
 from datetime import UTC
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 
 from app.attribution.capacity import UsageMismatchError, capacity_of
 from app.attribution.charges import ChargeKind
 from app.attribution.contract import Contract, Platform, Team
-from app.attribution.rating import Rated
+from app.attribution.rating import Rated, rate
 from app.pricing.rows import PriceUnit, plain_amount
 from app.units.money import from_nanos, to_nanos
 from app.units.window import HOUR_MS
@@ -24,6 +26,7 @@ from tests.attribution.fleets import (
     APool,
     frame_of,
     rated,
+    rating_input,
 )
 from tests.pricing.builders import a_price
 
@@ -265,3 +268,20 @@ def test_charges_are_declared_integers() -> None:
     charges = rated(AFleet(), [a_price("3")]).charges
 
     assert {str(dtype) for name, dtype in charges.dtypes.items() if name != "priced"} == {"int64"}
+
+
+def test_three_sharers_of_one_device_pay_a_third_each_and_its_price_once() -> None:
+    change = TEN + 37 * MINUTE + 1
+    prices = [a_price("3", valid_to_ms=change), a_price("6", valid_from_ms=change)]
+    given = rating_input(AFleet(pools=(APool(devices=1),), holds=(AHold(pod="a"),)), prices)
+    third = {"share_den": 3, "held_ms": HOUR_MS // 3, "idle_ms": HOUR_MS // 3}
+    ids = [hold_id(CLUSTER, pod, "nvidia.com/gpu") for pod in ("a", "b", "c")]
+    sharers = [given.hold_usage.assign(hold_id=one, **third) for one in ids]
+
+    charges = rate(replace(given, hold_usage=pd.concat(sharers, ignore_index=True))).charges
+
+    assert charges.groupby("hold_id")["gpu_ms"].sum().to_dict() == dict.fromkeys(ids, HOUR_MS // 3)
+    by_price = charges.groupby("price_id")["gpu_ms"].sum().to_dict()
+    assert by_price == {prices[0].price_id: change - TEN, prices[1].price_id: ELEVEN - change}
+    exact = (3 * (change - TEN) + 6 * (ELEVEN - change)) * 10**9 / HOUR_MS
+    assert charges["cost_nanos"].sum() == pytest.approx(exact, abs=1)

@@ -33,7 +33,7 @@ def binary(name: str) -> str:
     return path
 
 
-def backfill(openmetrics: Path, data: Path) -> None:
+def backfill(openmetrics: Path, data: Path, *, timeout_seconds: float = 300) -> None:
     """Turn an OpenMetrics file into blocks under ``data``."""
     data.mkdir(parents=True, exist_ok=True)
     command = [binary("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
@@ -41,7 +41,7 @@ def backfill(openmetrics: Path, data: Path) -> None:
         [*command, "--quiet", str(openmetrics), str(data)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_seconds,
         check=False,
     )
     assert done.returncode == 0, f"promtool refused {openmetrics}: {done.stderr or done.stdout}"

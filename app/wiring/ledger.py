@@ -1,43 +1,36 @@
-"""Builds the parts from the settings: the engine, the sources, and the ledger that uses them."""
+"""The ledger: the database, the settings, and every workflow that runs on them."""
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
 from app.chargeback.reports import ReportDefinition, parse_report
 from app.delivery.slack import send
 from app.delivery.slack_messages import SlackMessage
 from app.errors import GpuledgerError, InputError
-from app.findings.values import WastePolicy
-from app.settings import ClusterSettings, Settings, SettingsError, secret
-from app.sources.catalogue import load_catalogue
-from app.sources.prometheus import PrometheusSettings, PrometheusSource
+from app.settings import Settings, SettingsError
 from app.store.engine import connection_string, database_address, engine_of
 from app.store.locking import held_by_session
-from app.store.migrating import require_head
 from app.store.naming import NameStore
 from app.store.runs import Outcome, RunStore
 from app.store.windows import WindowStore
-from app.units.window import HOUR_MS, Window, from_ms, hour_of, to_ms
-from app.workflows.collecting import Collected, CollectFrom, collect_hour
+from app.units.window import Window, from_ms, hour_of, to_ms
+from app.wiring.clients import collect_from, kubernetes_source, waste_policy
+from app.workflows.collecting import Collected, collect_hour
 from app.workflows.publishing import Published, due_reports, publish
 from app.workflows.rating import RateCounts, rate_window
 from app.workflows.waste import Detected, NothingCollectedError, Notified, detect, notify
 
 if TYPE_CHECKING:
-    from app.sources.kubernetes import KubernetesSource
     from app.workflows.watch import WatchCounts
-
-__all__ = ["Connection", "Ledger", "open_ledger"]
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +58,6 @@ class RejectedError(GpuledgerError):
             hint="Use --force --reason … if the smaller answer is the right one.",
         )
         self.families = families
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """One thing that must work, whether it does, and what was found."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,46 +276,6 @@ class Ledger:
         with self.engine.connect() as connection:
             return tuple(sorted(NameStore(connection).clusters().values()))
 
-    def ready(self) -> tuple[Examined, ...]:
-        """Say whether requests can be answered: the database is there, at this version."""
-        return (self._try("database", self._database),)
-
-    def examine(self) -> tuple[Examined, ...]:
-        """Look at everything that the service depends on."""
-        found = [self._try("database", self._database)]
-        for cluster in self.settings.clusters:
-            found.append(self._try(f"{cluster.name} Prometheus", partial(_see_prometheus, cluster)))
-            if cluster.kubernetes.mode != "off":
-                found.append(
-                    self._try(f"{cluster.name} Kubernetes", partial(_see_kubernetes, cluster))
-                )
-            found.append(self._try(f"{cluster.name} ledger", partial(self._hours, cluster)))
-        if not self.settings.clusters:
-            found.append(Examined("configuration", ok=False, detail="No cluster is configured."))
-        return tuple(found)
-
-    def _try(self, name: str, look: Callable[[], str]) -> Examined:
-        try:
-            return Examined(name, ok=True, detail=look())
-        except GpuledgerError as error:
-            return Examined(name, ok=False, detail=str(error))
-
-    def _database(self) -> str:
-        with self.engine.connect() as connection:
-            require_head(connection)
-        return "reachable and at this version"
-
-    def _hours(self, cluster: ClusterSettings) -> str:
-        with self.engine.connect() as connection:
-            coverage = WindowStore(connection, cluster.name).coverage()
-        if coverage.watermark_ms is None:
-            return "no hour is collected yet"
-        return (
-            f"{coverage.hours} hours, unbroken until"
-            f" {from_ms(coverage.watermark_ms):%Y-%m-%d %H:%M} UTC,"
-            f" {coverage.partial_hours} partial, {coverage.pending_hours} to be rated"
-        )
-
     def _reports_dir(self) -> Path:
         return self.settings.reports_dir
 
@@ -368,85 +312,8 @@ def open_ledger(settings: Settings, now: Callable[[], datetime]) -> Ledger:
     return Ledger(settings, url, engine_of(url), now)
 
 
-def prometheus_source(cluster: ClusterSettings) -> PrometheusSource:
-    """Return the client of a cluster's metrics."""
-    given = cluster.prometheus
-    return PrometheusSource(
-        PrometheusSettings(
-            url=given.url,
-            headers=tuple(given.headers.items()),
-            bearer_token=secret(given.bearer_token_env),
-            username=given.username,
-            password=secret(given.password_env),
-            client_cert=_path(given.cert_file),
-            client_key=_path(given.key_file),
-            ca_file=_path(given.ca_file),
-            timeout_seconds=given.timeout_seconds,
-        )
-    )
-
-
-def kubernetes_source(cluster: ClusterSettings) -> "KubernetesSource":
-    """Return the client of a cluster's Kubernetes API; refuse mode ``off``."""
-    # The client takes a second to import, which only those who use it should wait for.
-    from app.sources.kubernetes import KubernetesSource  # noqa: PLC0415 see above
-    from app.sources.kubernetes_access import KubernetesSettings  # noqa: PLC0415 see above
-
-    given = cluster.kubernetes
-    if given.mode == "off":
-        message = f"The cluster {cluster.name!r} has Kubernetes switched off."
-        raise SettingsError(message, hint="Its holds come from kube-state-metrics alone.")
-    return KubernetesSource(
-        KubernetesSettings(
-            mode=given.mode,
-            context=given.context,
-            kubeconfig=_path(given.kubeconfig),
-            url=given.url,
-            token=secret(given.token_env),
-            timeout_seconds=given.timeout_seconds,
-        )
-    )
-
-
-def collect_from(cluster: ClusterSettings) -> CollectFrom:
-    """Return where a cluster's facts come from."""
-    return CollectFrom(
-        cluster=cluster.name,
-        source=prometheus_source(cluster),
-        catalogue=load_catalogue(),
-        scrape_ms=cluster.prometheus.scrape_interval_seconds * 1000,
-        counter_lookback_ms=cluster.counter_lookback_hours * HOUR_MS,
-        watched=cluster.kubernetes.mode != "off",
-    )
-
-
-def _see_prometheus(cluster: ClusterSettings) -> str:
-    source = prometheus_source(cluster)
-    return f"answers as {source.build_info().backend.value}"
-
-
-def _see_kubernetes(cluster: ClusterSettings) -> str:
-    nodes, _ = kubernetes_source(cluster).list_nodes()
-    return f"answers with {len(nodes)} nodes"
-
-
-def waste_policy(settings: Settings) -> WastePolicy:
-    """Return the thresholds of the detectors."""
-    waste = settings.waste
-    return WastePolicy(
-        idle_low_band_ratio=waste.idle_low_band_ratio,
-        idle_minimum_held_hours=waste.idle_minimum_held_hours,
-        minimum_measured_ratio=waste.minimum_measured_ratio,
-        unallocated_ratio=waste.unallocated_ratio,
-    )
-
-
 def refuse_future(window: Window, now: datetime) -> None:
     """Refuse a window that has not ended."""
     if window.end > now:
         message = f"The window ends at {window.end.isoformat()}, which has not come yet."
         raise FutureWindowError(message, hint="Collect whole hours that are over.")
-
-
-def _path(path: Path | None) -> str:
-    return "" if path is None else str(path)

@@ -1,0 +1,7 @@
+"""Builds the parts from the settings: the engine, the clients, and the ledger that uses them."""
+
+from sqlalchemy import Connection
+
+from app.wiring.ledger import FutureWindowError, Ledger, RejectedError, open_ledger
+
+__all__ = ["Connection", "FutureWindowError", "Ledger", "RejectedError", "open_ledger"]

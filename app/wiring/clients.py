@@ -1,0 +1,81 @@
+"""Builds the clients of outside systems from the settings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.findings.values import WastePolicy
+from app.settings import ClusterSettings, Settings, SettingsError, secret
+from app.sources.catalogue import load_catalogue
+from app.sources.prometheus import PrometheusSettings, PrometheusSource
+from app.units.window import HOUR_MS
+from app.workflows.collecting import CollectFrom
+
+if TYPE_CHECKING:
+    from app.sources.kubernetes import KubernetesSource
+
+
+def prometheus_source(cluster: ClusterSettings) -> PrometheusSource:
+    """Return the client of a cluster's metrics."""
+    given = cluster.prometheus
+    return PrometheusSource(
+        PrometheusSettings(
+            url=given.url,
+            headers=tuple(given.headers.items()),
+            bearer_token=secret(given.bearer_token_env),
+            username=given.username,
+            password=secret(given.password_env),
+            client_cert=_path(given.cert_file),
+            client_key=_path(given.key_file),
+            ca_file=_path(given.ca_file),
+            timeout_seconds=given.timeout_seconds,
+        )
+    )
+
+
+def kubernetes_source(cluster: ClusterSettings) -> "KubernetesSource":
+    """Return the client of a cluster's Kubernetes API; refuse mode ``off``."""
+    # The client takes a second to import, which only those who use it should wait for.
+    from app.sources.kubernetes import KubernetesSource  # noqa: PLC0415 see above
+    from app.sources.kubernetes_access import KubernetesSettings  # noqa: PLC0415 see above
+
+    given = cluster.kubernetes
+    if given.mode == "off":
+        message = f"The cluster {cluster.name!r} has Kubernetes switched off."
+        raise SettingsError(message, hint="Its holds come from kube-state-metrics alone.")
+    return KubernetesSource(
+        KubernetesSettings(
+            mode=given.mode,
+            context=given.context,
+            kubeconfig=_path(given.kubeconfig),
+            url=given.url,
+            token=secret(given.token_env),
+            timeout_seconds=given.timeout_seconds,
+        )
+    )
+
+
+def collect_from(cluster: ClusterSettings) -> CollectFrom:
+    """Return where a cluster's facts come from."""
+    return CollectFrom(
+        cluster=cluster.name,
+        source=prometheus_source(cluster),
+        catalogue=load_catalogue(),
+        scrape_ms=cluster.prometheus.scrape_interval_seconds * 1000,
+        counter_lookback_ms=cluster.counter_lookback_hours * HOUR_MS,
+        watched=cluster.kubernetes.mode != "off",
+    )
+
+
+def waste_policy(settings: Settings) -> WastePolicy:
+    """Return the thresholds of the detectors."""
+    waste = settings.waste
+    return WastePolicy(
+        idle_low_band_ratio=waste.idle_low_band_ratio,
+        idle_minimum_held_hours=waste.idle_minimum_held_hours,
+        minimum_measured_ratio=waste.minimum_measured_ratio,
+        unallocated_ratio=waste.unallocated_ratio,
+    )
+
+
+def _path(path: Path | None) -> str:
+    return "" if path is None else str(path)
