@@ -1,0 +1,166 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from app.settings import (
+    ClusterSettings,
+    KubernetesSettings,
+    PrometheusSettings,
+    Settings,
+    SettingsError,
+    load_settings,
+)
+from app.sources.prometheus import PrometheusUnreachable
+from app.store.runs import Outcome, RunStore
+from app.wiring import FutureWindowError, Ledger
+from app.wiring.clients import kubernetes_source, prometheus_source
+from app.wiring.examining import examine
+from tests.store.builders import CLUSTER, NOON, an_hour
+from tests.workflows.stored import collect
+
+NOW = NOON + timedelta(hours=10)
+
+
+def _cluster(**changes: object) -> ClusterSettings:
+    given: dict[str, object] = {
+        "name": CLUSTER,
+        "prometheus": PrometheusSettings(url="http://127.0.0.1:9", timeout_seconds=1),
+        "kubernetes": KubernetesSettings(mode="off"),
+        "settle_minutes": 180,
+    }
+    return ClusterSettings.model_validate(given | changes)
+
+
+def _ledger(engine: Engine, url: URL, *clusters: ClusterSettings) -> Ledger:
+    return Ledger(Settings(clusters=clusters or (_cluster(),)), url, engine, lambda: NOW)
+
+
+def _start(hour: int) -> datetime:
+    return NOON + timedelta(hours=hour)
+
+
+def test_settled_hours_after_the_first_are_due_the_oldest_first(
+    database: Engine, database_url: URL
+) -> None:
+    collect(database, hours=2)
+    ledger = _ledger(database, database_url)
+
+    due = ledger.windows_to_collect(CLUSTER, NOW)
+
+    # It is 22:00 and hours settle in three: 14:00 to 18:00 are due, 19:00 is not.
+    assert [window.start for window in due] == [_start(hour) for hour in range(2, 7)]
+
+
+def test_a_partial_hour_is_due_again_after_the_missing_ones(
+    database: Engine, database_url: URL
+) -> None:
+    collect(database, hours=3, partial_hour=1)
+    ledger = _ledger(database, database_url)
+
+    due = ledger.windows_to_collect(CLUSTER, NOON + timedelta(hours=7))
+
+    assert [window.start for window in due] == [_start(3), _start(1)]
+
+
+def test_a_ledger_without_an_hour_begins_within_what_prometheus_remembers(
+    database: Engine, database_url: URL
+) -> None:
+    due = _ledger(database, database_url).windows_to_collect(CLUSTER, NOW)
+
+    assert len(due) == 14 * 24
+    assert due[-1].end == NOW - timedelta(hours=3)
+
+
+def test_an_hour_that_has_not_ended_is_refused(database: Engine, database_url: URL) -> None:
+    ledger = _ledger(database, database_url)
+
+    with pytest.raises(FutureWindowError, match="not come"):
+        ledger.collect(CLUSTER, an_hour(10))
+
+
+def test_a_failed_run_is_in_the_journal_with_its_reason(
+    database: Engine, database_url: URL
+) -> None:
+    ledger = _ledger(database, database_url)
+
+    with pytest.raises(PrometheusUnreachable):
+        ledger.collect(CLUSTER, an_hour())
+
+    with database.connect() as connection:
+        (run,) = RunStore(connection).latest("collect")
+    assert run.outcome is Outcome.FAILED
+    assert "127.0.0.1" in run.message
+
+
+def test_the_doctor_names_what_does_not_answer(database: Engine, database_url: URL) -> None:
+    del database_url
+    settings = Settings(
+        clusters=(_cluster(kubernetes=KubernetesSettings(mode="url", url="http://127.0.0.1:9")),)
+    )
+
+    found = {one.name: one for one in examine(settings, database)}
+
+    assert found["database"].ok
+    assert not found[f"{CLUSTER} Prometheus"].ok
+    assert not found[f"{CLUSTER} Kubernetes"].ok
+    assert "127.0.0.1" in found[f"{CLUSTER} Prometheus"].detail
+
+
+def test_a_cluster_without_kubernetes_has_no_client_for_it() -> None:
+    with pytest.raises(SettingsError, match="switched off"):
+        kubernetes_source(_cluster())
+
+
+def test_a_secret_that_is_not_set_is_named_not_guessed() -> None:
+    cluster = _cluster(
+        prometheus=PrometheusSettings(
+            url="http://127.0.0.1:9", bearer_token_env="GPULEDGER_TEST_TOKEN_THAT_IS_NOT_SET"
+        )
+    )
+
+    with pytest.raises(SettingsError, match="GPULEDGER_TEST_TOKEN_THAT_IS_NOT_SET"):
+        prometheus_source(cluster)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("currency = 'dollars'", "currency"),
+        ("billing_zone = 'Mars/Olympus'", "IANA"),
+        ("clustres = []", "clustres"),
+        ("[[clusters]]\nname = 'a'", "prometheus"),
+        ("[[clusters]]\nname = 'a'\nprometheus = { url = 'prometheus:9090' }", "http"),
+        ("database_url = 'postgresql://x'", "GPULEDGER_DATABASE_URL"),
+        ("currency = ", "TOML"),
+    ],
+)
+def test_a_bad_configuration_says_where_and_what(tmp_path: Path, text: str, word: str) -> None:
+    file = tmp_path / "gpuledger.toml"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=word) as caught:
+        load_settings(file)
+
+    assert str(file) in str(caught.value)
+
+
+def test_a_configuration_is_read_with_its_clusters(tmp_path: Path) -> None:
+    file = tmp_path / "gpuledger.toml"
+    file.write_text(
+        "billing_zone = 'Asia/Kolkata'\n[[clusters]]\nname = 'prod-eu'\nsettle_minutes = 60\n"
+        "prometheus = { url = 'http://prometheus:9090/', scrape_interval_seconds = 15 }\n"
+        "kubernetes = { mode = 'kubeconfig', context = 'prod-eu' }\n",
+        encoding="utf-8",
+    )
+
+    settings = load_settings(file)
+
+    cluster = settings.cluster("prod-eu")
+    assert cluster.prometheus.url == "http://prometheus:9090"
+    assert cluster.kubernetes.context == "prod-eu"
+    assert settings.zone.utcoffset(datetime(2026, 11, 23, tzinfo=UTC)) == timedelta(
+        hours=5, minutes=30
+    )
