@@ -14,7 +14,6 @@ from app.workflows.reading import cost_sums, inference_sums
 _TEAM_COLUMNS = (
     "team",
     "gpu_seconds_held",
-    "gpu_seconds_active",
     "used_cost",
     "idle_cost",
     "unmeasured_cost",
@@ -26,8 +25,6 @@ _TEAM_COLUMNS = (
 _MODEL_COLUMNS = (
     "model",
     "requests",
-    "prompt_tokens",
-    "generation_tokens",
     "total_cost",
     "cost_per_request",
     "cost_per_million_tokens",
