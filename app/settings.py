@@ -1,15 +1,18 @@
 """What differs between deployments: gpuledger.toml for the shape, the environment for secrets."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.errors import InputError
+from app.pricing.currencies import CURRENCIES
 
 DEFAULT_CONFIG = Path("gpuledger.toml")
 # What a ratio or a count of the policy must stay between.
@@ -18,6 +21,23 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 
 class SettingsError(InputError):
     """The configuration file or the environment cannot be used."""
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def _http_address(url: str) -> str:
+    """Return an address without its last slash; refuse what no request can be sent to."""
+    message = "must be an address such as http://prometheus:9090"
+    try:
+        parts = urlsplit(url)
+        # Reading the port is what refuses a wrong one.
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise ValueError(message) from error
+    if not usable:
+        raise ValueError(message)
+    return url.rstrip("/")
 
 
 class _Section(BaseModel):
@@ -44,10 +64,16 @@ class PrometheusSettings(_Section):
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            message = "must start with http:// or https://"
-            raise ValueError(message)
-        return url.rstrip("/")
+        return _http_address(url)
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, text in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
+                message = f"the header {name!r} cannot be sent"
+                raise ValueError(message)
+        return headers
 
 
 class KubernetesSettings(_Section):
@@ -60,6 +86,11 @@ class KubernetesSettings(_Section):
     token_env: str = ""
     timeout_seconds: float = Field(default=30.0, gt=0, le=600)
 
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        return _http_address(url) if url else ""
+
     @model_validator(mode="after")
     def _url_has_a_url(self) -> Self:
         if (self.mode == "url") != bool(self.url):
@@ -71,7 +102,8 @@ class KubernetesSettings(_Section):
 class ClusterSettings(_Section):
     """One cluster: its name in the ledger and where its facts come from."""
 
-    name: str = Field(min_length=1, max_length=100)
+    # Any name that people can read and type; Postgres, for one, keeps no NUL.
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
     prometheus: PrometheusSettings
     kubernetes: KubernetesSettings = KubernetesSettings()
     settle_minutes: int = Field(default=180, ge=0, le=24 * 60)
@@ -100,7 +132,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GPULEDGER_", extra="forbid", frozen=True)
 
-    currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    currency: str = "USD"
     billing_zone: str = "UTC"
     clusters: tuple[ClusterSettings, ...] = ()
     waste: WasteSettings = WasteSettings()
@@ -137,6 +169,14 @@ class Settings(BaseSettings):
             raise ValueError(message) from error
         return name
 
+    @field_validator("currency")
+    @classmethod
+    def _currency_exists(cls, code: str) -> str:
+        if code not in CURRENCIES:
+            message = f"{code!r} is no currency of ISO 4217, as USD is"
+            raise ValueError(message)
+        return code
+
     @model_validator(mode="after")
     def _clusters_have_their_own_names(self) -> Self:
         names = [cluster.name for cluster in self.clusters]
@@ -167,22 +207,24 @@ def load_settings(path: Path | None = None) -> Settings:
     document: dict[str, object] = {}
     if named is not None or file.exists():
         try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
+            document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except OSError as error:
             message = f"The configuration {file} cannot be read: {error.strerror}."
             raise SettingsError(message, hint="Set GPULEDGER_CONFIG to a readable file.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             message = f"The configuration {file} is not valid TOML: {error}."
-            raise SettingsError(message) from error
+            hint = "Correct it; docs/operations.md has every setting."
+            raise SettingsError(message, hint=hint) from error
     _refuse_secrets(document, file)
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in issue['loc']) or 'the file'}: {issue['msg']}"
+            f"{_place_of(issue['loc'])}{issue['msg'].removeprefix('Value error, ')}"
             for issue in error.errors()
         )
-        message = f"The configuration {file} is refused: {problems}."
+        where = f"The configuration {file}" if document else "The configuration"
+        message = f"{where} is refused: {problems}."
         raise SettingsError(message, hint="See docs/operations.md for every setting.") from error
 
 
@@ -195,6 +237,15 @@ def secret(name: str) -> str:
         message = f"The environment variable {name} is not set."
         raise SettingsError(message, hint="The configuration names it as the place of a secret.")
     return value
+
+
+def _place_of(location: tuple[int | str, ...]) -> str:
+    """Return where a refused value stands: a variable of the environment, else a path of keys."""
+    if not location:
+        return ""
+    variable = f"GPULEDGER_{str(location[0]).upper()}"
+    path = ".".join(str(part) for part in location)
+    return f"{variable if variable in os.environ else path}: "
 
 
 def _config_named() -> bool:

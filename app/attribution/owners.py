@@ -76,7 +76,8 @@ class Ownership:
     def __init__(self, contract: Contract | None = None) -> None:
         self.contract = contract or Contract()
         self._claims = claims_of(self.contract)
-        self._labels = {name for claim in self._claims for name, _ in claim.labels}
+        # What a claim asks a pod's labels for; no other label matters.
+        self.label_names = frozenset(name for claim in self._claims for name, _ in claim.labels)
         self._known: dict[
             tuple[str, str, tuple[tuple[str, str], ...], int, int], tuple[OwnerSpan, ...]
         ] = {}
@@ -98,10 +99,10 @@ class Ownership:
 
     def telling(self, labels: Labels) -> tuple[tuple[str, str], ...]:
         """Return those of a pod's labels that any rule of the contract asks for, sorted."""
-        if not self._labels or not labels:
+        if not self.label_names or not labels:
             return ()
         pairs = labels.items() if isinstance(labels, Mapping) else labels
-        return tuple(sorted((name, text) for name, text in pairs if name in self._labels))
+        return tuple(sorted((name, text) for name, text in pairs if name in self.label_names))
 
     def payers_over(self, start_ms: int, end_ms: int) -> tuple[OwnerSpan, ...]:
         """Return who pays for what nobody held: the platform team, or "" where there is none."""

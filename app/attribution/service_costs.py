@@ -56,7 +56,8 @@ SERVICE_TOKENS = pa.DataFrameSchema(
 
 # What each model of a service cost and served, one row a service, model and period: the amounts of
 # a service and period sum to those of `SERVICE_COSTS`, prompt and generation nanos to cost_nanos
-# (both 0 where no token has a weight). Model 0 is what no model can be named for.
+# (both 0 where no token has a weight). Model 0 is what no model can be named for. `unheld` says
+# that something was served in a period in which no GPU of the service is known.
 MODEL_COSTS = pa.DataFrameSchema(
     {
         "period_ms": _INT,
@@ -67,6 +68,7 @@ MODEL_COSTS = pa.DataFrameSchema(
         "generation_nanos": _INT,
         **dict.fromkeys(COUNTS, _COUNT),
         "carried": pa.Column("bool"),
+        "unheld": pa.Column("bool"),
     },
     strict=True,
     coerce=False,
@@ -136,6 +138,11 @@ class _Served:
         """The weighted tokens, in millionths."""
         return self.prompt_weight + self.generation_weight
 
+    @property
+    def anything(self) -> bool:
+        """Whether anything was served at all."""
+        return any(self.counts)
+
 
 class _Weights:
     """The weights of each model at each instant, looked up once."""
@@ -180,10 +187,11 @@ def _rows(
     place: _Place, served: list[_Served], amounts: tuple[int, ...], models: set[int]
 ) -> Iterator[tuple[int | bool | None, ...]]:
     """Yield the rows of `MODEL_COSTS` of a service in a period."""
+    held = bool(amounts[AMOUNTS.index("gpu_ms")])
     if not any(one.weight for one in served) and len(served) != 1:
         model = next(iter(models)) if len(models) == 1 and not served else 0
         if any(amounts):
-            yield (*place, model, *amounts, 0, 0, *(None for _ in COUNTS), False)
+            yield (*place, model, *amounts, 0, 0, *(None for _ in COUNTS), False, False)
         amounts = (0,) * len(AMOUNTS)
     weights = [one.weight for one in served]
     keys = [one.model_id for one in served]
@@ -196,7 +204,8 @@ def _rows(
         by_kind = [0, 0]
         if one.weight:
             by_kind = split(own[-1], [one.prompt_weight, one.generation_weight], (0, 1))
-        yield (*place, one.model_id, *own, *by_kind, *one.counts, one.carried)
+        unheld = one.anything and not held
+        yield (*place, one.model_id, *own, *by_kind, *one.counts, one.carried, unheld)
 
 
 def _count(value: object) -> int | None:

@@ -21,6 +21,7 @@ class NoUnitCost(StrEnum):
     UNPRICED = "unpriced: no price covers a part of the time"
     UNOBSERVED = "unobserved: nobody knows who held a part of the time"
     CARRIED = "carried: a part of the tokens grew across a gap in the samples"
+    UNHELD = "unheld: a part was served by pods of which no GPU is known"
     IDLE = "idle: the money was spent and nothing was served"
     UNCOUNTED = "uncounted: the engine publishes no such counter"
 
@@ -101,6 +102,7 @@ def _row(group: pd.DataFrame) -> tuple[object, ...]:
             (NoUnitCost.UNPRICED, sums["unpriced_ms"] > 0),
             (NoUnitCost.UNOBSERVED, sums["unobserved_ms"] > 0),
             (NoUnitCost.CARRIED, bool(group["carried"].any())),
+            (NoUnitCost.UNHELD, bool(group["unheld"].any())),
         )
         if applies
     ]

@@ -8,7 +8,7 @@ from typing import assert_never
 from zoneinfo import ZoneInfo
 
 from app.errors import InputError
-from app.units.window import Window
+from app.units.window import HOUR_MS, Window, from_ms, to_ms
 
 _WEEK = re.compile(r"(\d{4})-W(\d{2})", re.ASCII)
 _MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
@@ -43,9 +43,19 @@ class Period:
         """How many hours the span has."""
         return (self.end - self.start) // timedelta(hours=1)
 
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """The span in milliseconds since the Unix epoch."""
+        return to_ms(self.start), to_ms(self.end)
+
     def window(self) -> Window:
-        """Return the span as whole UTC hours. Refuses zones whose days begin inside one."""
-        return Window(self.start, self.end)
+        """Return the whole UTC hours that cover the span.
+
+        In zones whose days begin inside an hour that is more than the span.
+        """
+        start_ms, end_ms = self.span_ms
+        first, last = start_ms // HOUR_MS, -(-end_ms // HOUR_MS)
+        return Window(from_ms(first * HOUR_MS), from_ms(last * HOUR_MS))
 
 
 def parse_period(name: str, zone: ZoneInfo) -> Period:

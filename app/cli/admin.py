@@ -13,6 +13,7 @@ from app.store.checking import check
 from app.store.engine import database_address, engine_of
 from app.store.keys import KeyStore
 from app.store.migrating import upgrade
+from app.store.naming import NameStore
 from app.units.window import from_ms
 from app.web.reading import Scope
 from app.wiring.examining import examine
@@ -69,6 +70,10 @@ def create_key(
             team=team,
             created_ms=arguments.now_ms(),
         )
+        known = {"", *NameStore(connection).teams().values()}
+    if team not in known:
+        note = f"Note: nothing is booked on the team {team!r} so far; check its spelling."
+        status_console().print(note, style="yellow", markup=False)
     status_console().print("Keep this key: it is not stored and is not shown again.")
     console().print(secret, markup=False)
 

@@ -11,7 +11,7 @@ from app.cli.output import Format, status_console
 from app.errors import InputError
 from app.settings import Settings, load_settings
 from app.store.dimensions import Filters
-from app.units.window import Window, from_ms
+from app.units.window import OPEN_MS, Window, from_ms, to_ms
 from app.wiring import Ledger, open_ledger
 
 Cluster = Annotated[
@@ -80,10 +80,14 @@ def instant(text: str, name: str) -> datetime:
         # A day or an instant without a zone is UTC, as everything in the ledger.
         value = value.replace(tzinfo=UTC)
     try:
-        return value.astimezone(UTC)
+        value = value.astimezone(UTC)
     except OverflowError as error:
         message = f"{name} {text!r} is outside the calendar."
-        raise ArgumentError(message, hint="Write it as 2026-11-23T10:00:00Z.") from error
+        raise ArgumentError(message, hint="Check the year.") from error
+    if not 0 <= to_ms(value) < OPEN_MS:
+        message = f"{name} {text!r} is not of the years 1970 to 9998."
+        raise ArgumentError(message, hint="Check the year.")
+    return value
 
 
 def columns(text: str, allowed: Sequence[str]) -> tuple[str, ...]:

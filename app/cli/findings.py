@@ -103,6 +103,9 @@ def snooze(
 @app.command("dismiss")
 def dismiss(finding: FindingId, reason: Reason) -> None:
     """Say that it is no waste, and why."""
+    if not reason.strip():
+        message = "--reason is empty."
+        raise arguments.ArgumentError(message, hint="Say why it is no waste.")
     _decide(finding, DecisionKind.DISMISS, reason)
 
 

@@ -1,16 +1,19 @@
 """Commands on what charges are made from: prices and the team contract."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.chargeback.tables import Cell, Table, amount, plain
 from app.cli import arguments
 from app.cli.arguments import Form
-from app.cli.ledger import progress, rate_all
-from app.cli.output import Format, console, print_table
+from app.cli.ledger import rate_all
+from app.cli.output import Format, console, print_table, status_console
 from app.pricing.book import PriceBook
 from app.pricing.rows import ModelCount, PricedPool, PriceRow
 from app.store.prices import PriceStore
@@ -21,6 +24,15 @@ from app.workflows.imports import Imported, apply_contract, import_prices
 prices = typer.Typer(help="The price book.")
 contract = typer.Typer(help="The team contract: who owns what, who pays.")
 
+_KEY_COLUMNS = (
+    "node",
+    "instance_type",
+    "gpu_model",
+    "capacity_type",
+    "cluster",
+    "region",
+    "provider",
+)
 File = Annotated[Path, typer.Argument(help="The file.", show_default=False)]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the money it would move, and store nothing.")
@@ -32,8 +44,7 @@ def import_file(file: File, dry_run: DryRun = False) -> None:
     """Take a price book (CSV), all of it or nothing; touched hours are rated again."""
     text = _read(file)
     ledger = arguments.ledger()
-    with progress() as bar:
-        task = bar.add_task("Comparing", total=None)
+    with comparing():
         done = import_prices(
             text,
             file_name=file.name,
@@ -42,7 +53,6 @@ def import_file(file: File, dry_run: DryRun = False) -> None:
             billing_zone=ledger.settings.zone,
             at_ms=arguments.now_ms(),
             dry_run=dry_run,
-            progress=lambda _ms: bar.advance(task),
         )
     console().print(
         f"{done.added} prices added, {done.superseded} superseded, {done.unchanged} unchanged;"
@@ -56,8 +66,7 @@ def apply_file(file: File, dry_run: DryRun = False) -> None:
     """Make a team contract (YAML) the one in force; touched hours are rated again."""
     text = _read(file)
     ledger = arguments.ledger()
-    with progress() as bar:
-        task = bar.add_task("Comparing", total=None)
+    with comparing():
         done = apply_contract(
             text,
             file_name=file.name,
@@ -65,7 +74,6 @@ def apply_file(file: File, dry_run: DryRun = False) -> None:
             billing_zone=ledger.settings.zone,
             at_ms=arguments.now_ms(),
             dry_run=dry_run,
-            progress=lambda _ms: bar.advance(task),
         )
     words = "is in force already" if done.unchanged else f"with {done.added} team blocks"
     console().print(f"Contract version {done.version} {words}.")
@@ -137,6 +145,19 @@ def choose_price(
         console().print(f"  not {_price_words(loser.row)}: {loser.reason}", markup=False)
 
 
+@contextmanager
+def comparing() -> Iterator[None]:
+    """Show that charges are compared, for as long as it takes, and leave no trace of it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = status_console()
+    # Into a file it would write an empty line.
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        bar.add_task("Comparing charges before and after", total=None)
+        yield
+
+
 def _finish(ledger: Ledger, done: Imported) -> None:
     """Print the money that moves, and rate again what waits for it."""
     moved = [line for line in done.moved if line.moved_nanos]
@@ -167,8 +188,10 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{file} is not UTF-8: {error.reason} at byte {error.start}."
-        raise arguments.ArgumentError(message, hint="Save it as UTF-8.") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"{file}, line {line}: it is not UTF-8: {error.reason} at byte {error.start}."
+        hint = "Nothing of the file was taken; save it as UTF-8."
+        raise arguments.ArgumentError(message, hint=hint) from error
     except OSError as error:
         message = f"{file} cannot be read: {error.strerror}."
         raise arguments.ArgumentError(message, hint="Check the path.") from error
@@ -184,7 +207,8 @@ def _price_cells(row: PriceRow) -> tuple[Cell, ...]:
         row.capacity_type,
         row.node,
         row.unit.value,
-        row.price,
+        # As text: the table for people rounds numbers, and a price is what it is.
+        plain(row.price),
         row.currency,
         _instant(row.valid_from_ms),
         _instant(row.valid_to_ms),
@@ -193,11 +217,7 @@ def _price_cells(row: PriceRow) -> tuple[Cell, ...]:
 
 
 def _price_words(row: PriceRow) -> str:
-    filled = ", ".join(
-        f"{name} {value}"
-        for name in ("node", "instance_type", "gpu_model", "capacity_type", "cluster", "region")
-        if (value := getattr(row, name))
-    )
+    filled = ", ".join(f"{name} {value}" for name in _KEY_COLUMNS if (value := getattr(row, name)))
     return f"{plain(row.price)} {row.currency} per {row.unit.value} for {filled or 'anything'}"
 
 

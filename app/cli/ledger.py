@@ -1,5 +1,6 @@
 """Commands that fill the ledger: watch, collect, rate, detect, notify."""
 
+from enum import Enum
 from functools import partial
 from typing import Annotated
 
@@ -9,9 +10,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.cli import arguments
 from app.cli.arguments import Cluster, End, Start
 from app.cli.output import console, status_console
+from app.store.usage import UsageStore
+from app.store.windows import WindowStore
 from app.units.window import HOUR_MS, Window
 from app.wiring import Ledger, RejectedError
 from app.workflows.collecting import Collected
+
+# Under which names, and by which questions, everything was read: for the explanation of a charge.
+_SILENT_NOTES = ("alias", "query")
+_MOST_NOTES = 30
+
+
+class Stage(Enum):
+    """Which step's notes are meant."""
+
+    COLLECT = "collect"
+    RATE = "rate"
 
 
 def progress() -> Progress:
@@ -71,6 +85,7 @@ def collect(
                 bar.advance(task)
     for name in names:
         _say_collected(name, [one for other, one in done if other == name])
+    say_notes(ledger, names, window, Stage.COLLECT)
     for refusal in rejected:
         status_console().print(f"gpuledger: {refusal}", style="bold red", markup=False)
     if rejected:
@@ -83,6 +98,7 @@ def rate(start: Start, end: End, cluster: Cluster = "") -> None:
     ledger = arguments.ledger()
     names = arguments.clusters(ledger.settings, cluster)
     rate_all(ledger, names, window)
+    say_notes(ledger, names, window, Stage.RATE)
 
 
 def rate_all(ledger: Ledger, names: tuple[str, ...], window: Window) -> None:
@@ -92,6 +108,26 @@ def rate_all(ledger: Ledger, names: tuple[str, ...], window: Window) -> None:
             task = bar.add_task(f"Rating {name}", total=window.length_ms // HOUR_MS)
             counts = ledger.rate(name, window, progress=partial(bar.advance, task))
             console().print(f"{name}: {counts.hours} hours rated, {counts.charges} charges.")
+
+
+def say_notes(ledger: Ledger, names: tuple[str, ...], window: Window, stage: "Stage") -> None:
+    """Say on standard error what was odd in the window; how it was read goes without saying."""
+    with ledger.engine.connect() as connection:
+        for name in names:
+            match stage:
+                case Stage.COLLECT:
+                    notes = UsageStore(connection, name).notes(window)
+                case Stage.RATE:
+                    notes = WindowStore(connection, name).rating_notes(window)
+            notes = notes.loc[~notes["kind"].isin(_SILENT_NOTES)]
+            lines = zip(notes["kind"], notes["subject"], notes["detail"], strict=True)
+            shown = list(dict.fromkeys(lines))
+            for kind, subject, detail in shown[:_MOST_NOTES]:
+                words = f"Note: {name}: {kind} {subject}".rstrip()
+                status_console().print(f"{words}: {detail}", style="yellow", markup=False)
+            if len(shown) > _MOST_NOTES:
+                rest = len(shown) - _MOST_NOTES
+                status_console().print(f"Note: {name}: {rest} more such lines.", style="yellow")
 
 
 def detect(

@@ -16,9 +16,11 @@ from app.cli.reading import costs, explain, inference
 from app.cli.reports import app as report
 from app.cli.services import serve, worker
 from app.errors import GpuledgerError, InputError
+from app.settings import SettingsError
 
 FAILED = 1
 BAD_USAGE = 2
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 app = typer.Typer(
     name="gpuledger",
@@ -50,12 +52,8 @@ app.command("doctor")(doctor)
 
 def main() -> None:
     """Run the command line; exit 0 for done, 1 for failed, 2 for bad usage."""
-    logging.basicConfig(
-        level=os.environ.get("GPULEDGER_LOG_LEVEL", "WARNING").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
     try:
+        _log()
         app()
     except InputError as error:
         _say(error)
@@ -68,6 +66,16 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away, as `head` does; that is no failure of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _log() -> None:
+    level = os.environ.get("GPULEDGER_LOG_LEVEL", "WARNING").upper()
+    if level not in _LOG_LEVELS:
+        message = f"GPULEDGER_LOG_LEVEL {level!r} is no level."
+        raise SettingsError(message, hint=f"Use one of {', '.join(_LOG_LEVELS)}.")
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
 
 
 def _say(error: GpuledgerError) -> None:

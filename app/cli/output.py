@@ -70,6 +70,8 @@ def _print_for_people(table: Table, columns: tuple[str, ...], title: str) -> Non
 def _for_people(cell: Cell) -> str:
     if isinstance(cell, Decimal):
         return f"{cell:,.2f}" if abs(cell) >= 1 or not cell else f"{cell:.4f}"
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
     return plain(cell) or "–"
 
 

@@ -63,17 +63,18 @@ def detect_idle_holds(evidence: pd.DataFrame, window: Window, policy: WastePolic
 
     A hold is idle by the share of its measured time in the bands of at most 5 % activity, never by
     a mean: a mean hides a day of nothing behind one busy hour and lets a burst hide the rest.
-    Activity measured on a shared device or pool accuses none of the sharers and is left out, and
-    so are holds that have ended: there is nothing left to free.
+    Activity measured on a shared device or pool, if only for an hour, accuses none of the sharers
+    and clears none. Holds that have ended are left out: there is nothing left to free.
     """
     IDLE_HOLD_EVIDENCE.validate(evidence)
     lasting = evidence["held_until_ms"] >= window.end_ms
     long = evidence["held_wall_ms"] >= policy.idle_minimum_held_hours * HOUR_MS
     shared = evidence["activity_scope"] > int(ActivityScope.DEVICE)
-    suspects = evidence[lasting & long & ~shared]
+    suspects = evidence[lasting & long]
     measured = suspects["active_ms"] + suspects["idle_ms"]
     low = suspects["band_0_ms"] + suspects["band_0_5_ms"]
-    known = (measured > 0) & (measured >= policy.minimum_measured_ratio * suspects["held_ms"])
+    enough = (measured > 0) & (measured >= policy.minimum_measured_ratio * suspects["held_ms"])
+    known = enough & ~shared[lasting & long]
     idle = known & (low >= policy.idle_low_band_ratio * measured)
     findings = [_finding(row, window) for row in suspects[idle].itertuples(index=False)]
     cannot_tell = [_cannot_tell(row) for row in suspects[~known].itertuples(index=False)]
@@ -107,10 +108,11 @@ def _finding(row: Any, window: Window) -> Finding:  # noqa: ANN401 # pandas buil
 def _cannot_tell(row: Any) -> CannotTell:  # noqa: ANN401 # pandas builds the row's type
     measured = row.active_ms + row.idle_ms
     subject = _subject(row)
+    reason = f"only {measured / row.held_ms:.0%} of its time was measured"
+    if row.activity_scope > int(ActivityScope.DEVICE):
+        reason = "for an hour or more its activity was measured on devices of several holders"
     return CannotTell(
-        finding_id=finding_id(FindingKind.IDLE_HOLD, subject),
-        subject=subject,
-        reason=f"only {measured / row.held_ms:.0%} of its time was measured",
+        finding_id=finding_id(FindingKind.IDLE_HOLD, subject), subject=subject, reason=reason
     )
 
 

@@ -64,6 +64,5 @@ def _given_to(
 
 
 def _process(labels: pd.DataFrame) -> pd.Series:
-    """Name a process by its pod, else by its target: one key for all its series."""
-    pods = labels["namespace"] + "/" + labels["pod"]
-    return pods.where(labels["pod"] != "", labels["target"])
+    """Name a process by its pod and address: a sidecar of the pod is another one."""
+    return labels["namespace"] + "/" + labels["pod"] + "/" + labels["target"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from app.sources.asking import Inquiry, Report, answers
-from app.sources.catalogue import Catalogue, Exporter
+from app.sources.catalogue import Catalogue
 from app.sources.device_harvest import device_asks, device_harvest
 from app.sources.prometheus import PrometheusSource
 from app.sources.serving_harvest import (
@@ -24,6 +24,8 @@ from app.usage.samples import SampleSet
 
 _DEVICE_MEANINGS = ("gr_engine_active", "gpu_util", "energy", "memory_used")
 _DAY_MS = 24 * 3_600_000
+# A server that scrapes anything at all has series of its own; so this is no idle cluster.
+_NO_HISTORY = "The server has no series around this hour: its history ended or had not begun."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ def harvest(
     """Collect a window. Raises if nobody answers; whatever else is wrong becomes a note."""
     report = Report()
     names = metric_names(source, window, scrape_ms)
+    if not names:
+        report.trouble("prometheus", _NO_HISTORY)
     devices, serving = (
         Inquiry(
             source=source,
@@ -78,8 +82,8 @@ def harvest(
     answered = list(answers(source, [*device_asks(devices), *serving_asks(serving)], report))
     device_part = device_harvest(devices, answered)
     serving_part = serving_harvest(serving, answered, counter_lookback_ms=counter_lookback_ms)
-    note_names(report, catalogue.dcgm, _DEVICE_MEANINGS)
-    note_names(report, catalogue.vllm, (*COUNTERS, *HISTOGRAMS, *GAUGES))
+    note_names(devices, _DEVICE_MEANINGS)
+    note_names(serving, (*COUNTERS, *HISTOGRAMS, *GAUGES))
     return Harvest(
         activity=device_part.activity,
         energy=device_part.energy,
@@ -123,8 +127,13 @@ def evidence_frame(report: Report, source: str) -> pd.DataFrame:
     )
 
 
-def note_names(report: Report, exporter: Exporter, meaning_names: Sequence[str]) -> None:
-    """Say under which names the meanings were found, and which a living exporter lacks."""
+def note_names(inquiry: Inquiry, meaning_names: Sequence[str]) -> None:
+    """Say under which names the meanings were found, and which a living exporter lacks.
+
+    What is there and was not asked for, since something better is, is not lacking.
+    """
+    report, exporter = inquiry.report, inquiry.exporter
+    asked = {name for name, _ in report.series}
     found = [
         (name, alias, count)
         for (name, alias), count in sorted(report.series.items())
@@ -133,7 +142,8 @@ def note_names(report: Report, exporter: Exporter, meaning_names: Sequence[str])
     for name, alias, count in found:
         report.notes.append(Note("alias", name, count, f"Read as {alias}."))
     for name in meaning_names if found else ():
-        if name not in {present for present, _, _ in found}:
+        unasked = name not in asked and exporter.meaning(name).published(inquiry.names)
+        if name not in {present for present, _, _ in found} and not unasked:
             known = ", ".join(alias.name for alias in exporter.meaning(name).aliases)
             detail = f"{exporter.name} has no series under its known names: {known}."
             report.notes.append(Note("missing_family", name, 0, detail))

@@ -19,6 +19,7 @@ def read_instant(text: str) -> int | None:
         return None
     try:
         instant = datetime.fromisoformat(text.upper())
-    except ValueError:
+        return to_ms(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        # Overflow: an offset that leads out of the calendar, as 0001-01-01T00:00:00+05:00.
         return None
-    return to_ms(instant if instant.tzinfo else instant.replace(tzinfo=UTC))

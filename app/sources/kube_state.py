@@ -27,6 +27,7 @@ from app.sources.promql import EVER_TRUE, NEWEST, RAW_SAMPLES, Matcher, Operator
 from app.sources.scrapes import scrape_times
 from app.units.intervals import Spans
 from app.units.window import Window
+from app.usage.evidence import STAND_IN
 from app.usage.inventory import PodHold
 from app.usage.notes import notes_frame
 
@@ -40,6 +41,8 @@ _POD_FACTS = ("pod_created", "pod_owner", "pod_labels", "pod_scheduled", "pod_co
 _DAY_MS = 24 * 3_600_000
 # More namespaces than this are not named in a query one by one.
 _MOST_NAMED = 100
+# Without these nobody can say which devices there were, and who held them.
+_NEEDED = ("pod_requests", "node_created", "node_allocatable")
 _MEANINGS = ("node_created", "node_capacity", "node_allocatable", "pod_requests", "pod_scheduled")
 
 
@@ -82,11 +85,14 @@ def kube_state_inventory(
         report=report,
     )
     exporter = inquiry.exporter
+    lacking = _lacking(inquiry)
     answered = list(answers(source, _first_asks(inquiry), report))
     times = scrape_times(
         [samples for name in ("node_created", "pod_requests") for samples in chosen(answered, name)]
     )
     pods = seen_pods(exporter, answered, times)
+    # Without the requests no scrape says who held what, however many there were.
+    reach_ms = 0 if "pod_requests" in lacking else 2 * scrape_ms
     answered += answers(source, _pod_asks(inquiry, answered, pods), report)
     nodes = node_spans(exporter, answered, times, known_nodes or {})
     facts = PodAnswers(answered)
@@ -111,11 +117,23 @@ def kube_state_inventory(
             for hold in holds
             if hold.start_ms < window.end_ms and hold.end_ms > window.start_ms
         ),
-        observed=times.observed(2 * scrape_ms).clip(window.start_ms, window.end_ms),
-        evidence=evidence_frame(report, "kube_state_metrics"),
+        # Without the requests nobody says who held what, however often nodes were scraped.
+        observed=times.observed(reach_ms).clip(window.start_ms, window.end_ms),
+        evidence=evidence_frame(report, STAND_IN),
         notes=notes_frame(report.notes),
         partial=report.partial,
     )
+
+
+def _lacking(inquiry: Inquiry) -> frozenset[str]:
+    """Return the needed meanings that a living kube-state-metrics does not publish, named."""
+    exporter = inquiry.exporter
+    if not any(meaning.published(inquiry.names) for meaning in exporter.meanings):
+        return frozenset()
+    lacking = [name for name in _NEEDED if not exporter.meaning(name).published(inquiry.names)]
+    for name in lacking:
+        inquiry.report.trouble(name, f"{exporter.name} lives and does not publish it.")
+    return frozenset(lacking)
 
 
 def _span(inquiry: Inquiry) -> Span:
@@ -224,4 +242,4 @@ def _record(inquiry: Inquiry, answered: Sequence[Answered]) -> None:
     for name in ("node_created", "pod_requests"):
         seen = scrape_times(chosen(answered, name)).most_within(window.start_ms, window.end_ms)
         inquiry.report.evidence.append(EvidenceRow(name, slots, seen))
-    note_names(inquiry.report, inquiry.exporter, _MEANINGS)
+    note_names(inquiry, _MEANINGS)

@@ -13,6 +13,7 @@ from app.sources.node_labels import KNOWN_NODE_LABELS, place_of
 from app.sources.ownership_labels import OWNERSHIP_LABELS
 from app.sources.scrapes import ScrapeTimes
 from app.units.window import OPEN_MS
+from app.usage.identity import MADE_UP_UID
 from app.usage.inventory import NodeFacts
 from app.usage.samples import SampleSet
 
@@ -87,7 +88,7 @@ def node_spans(
     for life in _lives(chosen(answered, "node_created"), times):
         node_labels = labels.get(life.name, {})
         place = place_of(node_labels, provider_ids.get(life.name, ""))
-        synthetic = f"ksm:{life.name}@{life.created_ms}"
+        synthetic = f"{MADE_UP_UID}{life.name}@{life.created_ms}"
         facts = NodeFacts(
             uid=known_nodes.get((life.name, life.created_ms), synthetic),
             name=life.name,

@@ -267,7 +267,9 @@ def _owners(sets: Sequence[SampleSet], *keys: str) -> dict[str, tuple[str, str]]
     owners: dict[str, tuple[str, str]] = {}
     for samples in sets:
         labels = samples.labels
-        key = labels[list(keys)].agg("/".join, axis=1) if len(keys) > 1 else labels[keys[0]]
+        key = labels[keys[0]]
+        for further in keys[1:]:
+            key = key + "/" + labels[further]
         for one, kind, name, controls in zip(
             key,
             labels["owner_kind"],

@@ -94,6 +94,14 @@ class KubernetesSource:
         """Return all nodes, and the version to watch from."""
         return self._list(self._core.list_node, node_facts)
 
+    def version_of_pods(self) -> str:
+        """Return the version that a list of pods would have at this moment."""
+        return self._version(self._core.list_pod_for_all_namespaces)
+
+    def version_of_nodes(self) -> str:
+        """Return the version that a list of nodes would have at this moment."""
+        return self._version(self._core.list_node)
+
     def watch_pods(self, resource_version: str) -> Iterator[WatchEvent]:
         """Yield changes of such pods until the server ends the stream; raises `WatchExpired`."""
         call = self._core.list_pod_for_all_namespaces
@@ -135,6 +143,10 @@ class KubernetesSource:
             token = str(metadata.get("continue") or "") if isinstance(metadata, Mapping) else ""
             if not token:
                 return tuple(found), resource_version_of(page)
+
+    def _version(self, call: ApiCall) -> str:
+        """Read the shortest list there is; without a version of its own it is the latest."""
+        return resource_version_of(self._access.read(call, limit=1))
 
     def _pod(self, item: Json) -> PodFacts | None:
         """Parse a pod that requests an extended resource; None for any other."""

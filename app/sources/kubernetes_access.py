@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 
 import orjson
 import urllib3
+import yaml
 from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, new_client_from_config
 
@@ -15,6 +16,9 @@ from app.units.window import to_ms
 
 _GONE = 410
 _EXCERPT = 300
+
+# What the client's loader trips over in a kubeconfig of another shape.
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 
 # A function of the generated client, called without its model classes.
 ApiCall = Callable[..., object]
@@ -136,7 +140,8 @@ class KubernetesAccess:
         except ApiException as error:
             raise self._error_of(error.status or 0, _message_of(error)) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            message = f"{self.place} did not answer: {type(error).__name__}: {error}."
+            why = getattr(error, "reason", None) or error
+            message = f"{self.place} did not answer: {type(why).__name__}: {why}."
             hint = "Check the address, the network and that the API server runs."
             raise KubernetesUnreachable(message, hint=hint) from error
         assert isinstance(response, urllib3.BaseHTTPResponse), type(response)
@@ -192,8 +197,10 @@ def _client(settings: KubernetesSettings) -> ApiClient:
             case other:
                 message = f"The Kubernetes mode {other!r} is unknown."
                 raise KubernetesConfigError(message, hint="Use in-cluster, kubeconfig or off.")
-    except (ConfigException, OSError) as error:
-        message = f"The access to Kubernetes (mode {settings.mode}) cannot be set up: {error}."
+    except (ConfigException, OSError, yaml.YAMLError, *_MALFORMED) as error:
+        why = "the kubeconfig is of another shape" if isinstance(error, _MALFORMED) else str(error)
+        why = why.rstrip(".")
+        message = f"The access to Kubernetes (mode {settings.mode}) cannot be set up: {why}."
         raise KubernetesConfigError(
             message, hint="Check the service account or the kubeconfig and its context."
         ) from error

@@ -10,26 +10,6 @@ from app.sources.matrices import Labels
 from app.usage.products import canonical_model
 from app.usage.samples import COUNTER_LABELS, DEVICE_LABELS
 
-# Labels that tell copies of one series apart, not series: Prometheus replicas, and the job and
-# port by which a target was scraped twice; the address too where the pod already names it.
-_COPY_LABELS = frozenset(
-    {
-        "__name__",
-        "__replica__",
-        "container",
-        "endpoint",
-        "job",
-        # Its own part of a bucket's identity.
-        "le",
-        "prometheus",
-        "prometheus_replica",
-        "receive",
-        "replica",
-        "service",
-        "tenant_id",
-    }
-)
-_POD_COPY_LABELS = _COPY_LABELS | {"instance"}
 # Between the identity of a histogram and the bound of one of its buckets.
 BOUND_MARK = "\n"
 _SCRAPER_LABELS = ("job", "instance", "prometheus", "prometheus_replica", "replica", "receive")
@@ -64,23 +44,23 @@ def counter_labels(
 ) -> pd.DataFrame:
     """Return `COUNTER_LABELS`, one row a series.
 
-    The identity begins with the alias' name instead of the metric's, so that a ``_created`` series
-    has the identity of its counter; a bucket's ends with its bound, after `BOUND_MARK`.
+    The identity is the replica and what the exporter itself says of the series. Any other label is
+    the scraper's: a second Prometheus, a second job, pod labels that one of them copies. Where a
+    pod is named, its address is the scraper's too. It begins with the alias' name instead of the
+    metric's, so that a ``_created`` series has the identity of its counter; a bucket's ends with
+    its bound, after `BOUND_MARK`.
     """
     fields = _Fields(series, exporter)
-    pod, bounds = fields.read("pod"), fields.read("le")
+    told = {name: fields.read(name) for name, _ in exporter.labels}
+    pod, bounds, target = told["pod"], told["le"], told["target"]
+    address = ["" if name else at for name, at in zip(pod, target, strict=True)]
+    own = zip(*({**told, "target": address, "le": [""] * len(series)}).values(), strict=True)
     columns = {
-        "namespace": fields.read("namespace"),
-        "pod": pod,
-        "target": fields.read("target"),
-        "model": fields.read("model"),
+        **{name: told[name] for name in ("namespace", "pod", "target", "model", "outcome", "le")},
         "quantity": [quantity] * len(series),
-        "outcome": fields.read("outcome"),
-        "le": bounds,
         "identity": [
-            f"{alias.name}{_identity(labels, _POD_COPY_LABELS if name else _COPY_LABELS)}"
-            f"{BOUND_MARK + bound if bound else ''}"
-            for labels, name, bound in zip(series, pod, bounds, strict=True)
+            f"{alias.name}{orjson.dumps(parts).decode()}{BOUND_MARK + bound if bound else ''}"
+            for parts, bound in zip(own, bounds, strict=True)
         ],
         "series": [_text(labels) for labels in series],
     }
@@ -150,11 +130,6 @@ class _Fields:
             elif pods[index] in own or labels.get("job", "") in jobs:
                 namespaces[index] = pods[index] = ""
         return namespaces, pods
-
-
-def _identity(labels: Labels, without: frozenset[str]) -> str:
-    kept = {name: value for name, value in labels.items() if name not in without}
-    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _text(labels: Labels) -> str:

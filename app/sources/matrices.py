@@ -99,7 +99,6 @@ class Gatherer:
         """Add the samples of an answer with ``start_ms <= t < end_ms``."""
         if not result:
             return
-        codes = self._codes_of([series["metric"] for series in result])
         if "values" in result[0]:
             samples = [series["values"] for series in result]
             lengths = np.fromiter(map(len, samples), dtype=np.int64, count=len(samples))
@@ -109,6 +108,13 @@ class Gatherer:
             points = iter(series["value"] for series in result)
         flat: Iterator[float | str] = chain.from_iterable(points)
         pairs = np.fromiter(map(float, flat), dtype=np.float64, count=2 * int(lengths.sum()))
+        self.add_pairs([series["metric"] for series in result], lengths, pairs, start_ms, end_ms)
+
+    def add_pairs(
+        self, labels: list[Labels], lengths: Int64s, pairs: Float64s, start_ms: int, end_ms: int
+    ) -> None:
+        """Add an answer as columns: ``pairs`` are instants in seconds and values in turn."""
+        codes = self._codes_of(labels)
         at_ms = np.rint(pairs[::2] * 1000.0).astype(np.int64)
         keep = (at_ms >= start_ms) & (at_ms < end_ms)
         if keep.all():

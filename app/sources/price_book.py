@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +33,9 @@ COLUMNS = (
 )
 
 _NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)")
+# Postgres keeps no NUL, and no reader shows the others; tabs and line breaks may stand in quotes.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 # A price keeps its exact value; more decimals than this are a computation's leftovers.
 _MAX_DECIMALS = 12
 # An hour of 72 GPUs at this price still fits into the ledger's 64-bit nanos.
@@ -64,9 +68,11 @@ def read_price_book(text: str, *, filename: str, billing_currency: str) -> tuple
     for line in _lines(text, filename):
         row = _row(line, billing_currency)
         same_key = seen.setdefault(row.key, [])
-        for number, other in same_key:
+        place = bisect_right(same_key, row.valid_from_ms, key=lambda one: one[1].valid_from_ms)
+        # Those before it do not overlap each other, so only its neighbors in time can.
+        for number, other in same_key[max(place - 1, 0) : place + 1]:
             _refuse_overlap(line, row, number, other)
-        same_key.append((line.number, row))
+        same_key.insert(place, (line.number, row))
         found.append((line.number, row))
     if not found:
         raise PriceBookError(filename, 1, "", "the file has no prices below its header")
@@ -105,6 +111,10 @@ def _lines(text: str, filename: str) -> Iterator[_Line]:
 
 
 def _header(names: list[str], filename: str) -> list[str]:
+    for delimiter, words in _DELIMITERS.items():
+        if [name.strip() for name in "".join(names).split(delimiter)] == list(COLUMNS):
+            reason = f"the cells are separated by {words} where commas should stand"
+            raise PriceBookError(filename, 1, "", reason)
     for name in names:
         if name not in COLUMNS:
             reason = f"there is no such column; the columns are {', '.join(COLUMNS)}"
@@ -121,7 +131,11 @@ def _line(cells: list[str], header: list[str], filename: str, number: int) -> _L
     if len(cells) != len(header):
         reason = f"the line has {len(cells)} cells where the header has {len(header)}"
         raise PriceBookError(filename, number, "", reason)
-    return _Line(filename, number, dict(zip(header, cells, strict=True)))
+    line = _Line(filename, number, dict(zip(header, cells, strict=True)))
+    for column, cell in line.cells.items():
+        if _CONTROL.search(cell):
+            line.refuse(column, "the cell has a control character")
+    return line
 
 
 def _row(line: _Line, billing_currency: str) -> PriceRow:

@@ -29,6 +29,8 @@ _READ_BYTES = 1 << 20
 # Beyond this length a query goes into the body of a POST: proxies refuse long addresses.
 _LONGEST_GET = 1500
 _EXCERPT = 300
+# What urllib3 puts before a reason: "HTTPConnection(host='prometheus', port=9090): ".
+_POOL = re.compile(r"^HTTPS?Connection\w*\(.*?\): ")
 
 
 class PrometheusError(GpuledgerError):
@@ -231,8 +233,9 @@ class PrometheusSource(PrometheusConnect):
                 if attempt == self._settings.attempts - 1:
                     raise self._broken(about, f"it was cut short ({error})") from error
                 continue
-            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-                trouble = f"{type(error).__name__}: {str(error)[:_EXCERPT]}"
+            except (OSError, urllib3.exceptions.HTTPError) as error:
+                # OSError: all failures of requests, and a certificate file that is not there.
+                trouble = _cause(error)
                 continue
             if status == requests.codes.ok:
                 return body
@@ -341,6 +344,13 @@ def _error_of(body: bytes) -> tuple[str, str]:
 
 def _excerpt(body: bytes) -> str:
     return body[:_EXCERPT].decode(errors="replace").strip() or "an empty body"
+
+
+def _cause(error: Exception) -> str:
+    """Return the reason inside the layers that requests and urllib3 wrap around it."""
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", None) or inner
+    return _POOL.sub("", str(reason))[:_EXCERPT].rstrip(".") or type(error).__name__
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ def serving_harvest(
     buckets = with_earlier_samples(inquiry, HISTOGRAMS, buckets, births, counter_lookback_ms)
     gauges = concatenated([_one(answered, name) for name in GAUGES], COUNTER_LABELS)
     _record(inquiry, counters=counters, borders=borders, gauges=gauges)
+    _record_beginnings(inquiry, [counters, buckets])
     return ServingHarvest(counters=counters, buckets=buckets, births=births, gauges=gauges)
 
 
@@ -212,3 +213,22 @@ def _record(
         expected = series * (2 if name in HISTOGRAMS else slots)
         inquiry.report.evidence.append(EvidenceRow(name, expected, seen))
         note_copies(inquiry, name, samples)
+
+
+def _record_beginnings(inquiry: Inquiry, sets: Sequence[SampleSet]) -> None:
+    """Write down of how many series a sample before the window is known.
+
+    Growth begins there: without that sample the window's own ones are as many, and tell less.
+    """
+    start_ms = inquiry.window.start_ms
+    known = {identity for one in sets for identity in _identities(one, one.at_ms < start_ms)}
+    grows = {identity for one in sets for identity in _identities(one, one.at_ms >= start_ms)}
+    row = EvidenceRow("counter_beginnings", len(grows), len(known & grows))
+    inquiry.report.evidence.append(row)
+
+
+def _identities(samples: SampleSet, chosen_samples: npt.NDArray[np.bool_]) -> "pd.Series[str]":
+    """Return the identities of the series that any of the chosen samples belongs to."""
+    series = np.unique(samples.series_of_samples()[chosen_samples])
+    identities: pd.Series[str] = samples.labels["identity"].iloc[series]
+    return identities

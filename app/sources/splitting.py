@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from app.sources.bodies import matrix_text
 from app.sources.matrices import Gatherer, Matrix, collector_paused
 from app.sources.prometheus import (
     PrometheusAnswerBroken,
@@ -133,7 +134,15 @@ def _read(source: PrometheusSource, pieces: list[_Piece], trouble: str) -> Gathe
 
 def _take(source: PrometheusSource, piece: _Piece, gatherer: Gatherer) -> list[str]:
     """Decode one piece into the gatherer; return what the server says is wrong with it."""
-    answer = source.decode(piece.body, piece.query.promql)
-    gatherer.add(answer.result, piece.query.start_ms, piece.query.end_ms)
+    span = piece.query.start_ms, piece.query.end_ms
+    matrix = matrix_text(piece.body)
+    answer = source.decode(matrix.envelope if matrix else piece.body, piece.query.promql)
+    if matrix is not None and len(matrix.lengths) == len(answer.result):
+        labels = [series["metric"] for series in answer.result]
+        gatherer.add_pairs(labels, matrix.lengths, matrix.pairs, *span)
+    else:
+        # Series without plain samples are among them, or the body is none of a matrix.
+        answer = answer if matrix is None else source.decode(piece.body, piece.query.promql)
+        gatherer.add(answer.result, *span)
     partial = ["The server says that the answer is partial."] if answer.is_partial else []
     return [*answer.warnings, *partial]

@@ -1,5 +1,6 @@
 """YAML as blocks of known keys: every value with its line, every refusal with it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -9,6 +10,11 @@ import yaml
 
 from app.errors import InputError
 from app.sources.instants import INSTANT_FORMS, read_instant
+
+# Postgres keeps neither NUL nor halves of surrogate pairs, which YAML can write as escapes.
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# More than any budget, and few enough digits that decimals stay exact.
+_MAX_AMOUNT = Decimal(10**15)
 
 
 class ContractError(InputError):
@@ -78,7 +84,10 @@ class Value:
         """Return the text of a plain value as it stands in the file, whatever YAML takes it for."""
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag.endswith(":null"):
             self.refuse("must be a plain value")
-        return str(self.node.value)
+        text = str(self.node.value)
+        if _UNPRINTED.search(text):
+            self.refuse("has a control character")
+        return text
 
     def text(self) -> str:
         """Return a text that is not empty; refuses what YAML reads as a number, date or flag."""
@@ -104,6 +113,8 @@ class Value:
             self.refuse(f'must be a number, and "{text}" is none')
         if not amount.is_finite() or amount < 0:
             self.refuse(f"must be a number that is not negative, and {text} is none")
+        if amount >= _MAX_AMOUNT:
+            self.refuse(f"must be less than {_MAX_AMOUNT:,f}, and {text} is not")
         if amount != round(amount, 6):
             self.refuse(f"must have at most 6 decimals, and {text} has more")
         return amount
@@ -162,4 +173,6 @@ def read_yaml(text: str, filename: str) -> Value | None:
         raise ContractError(filename, line, f"it is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ContractError(filename, 0, f"it is not YAML: {error}") from error
+    except RecursionError as error:
+        raise ContractError(filename, 0, "its lists or mappings are nested too deeply") from error
     return Value(filename, "", node) if node else None

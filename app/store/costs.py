@@ -92,11 +92,19 @@ class CostStore:
         self._connection = connection
         self._zone = billing_zone
 
-    def costs(self, window: Window, group_by: Sequence[str], filters: Filters = ()) -> CostSums:
+    def costs(
+        self,
+        window: Window,
+        group_by: Sequence[str],
+        filters: Filters = (),
+        *,
+        span_ms: tuple[int, int] | None = None,
+    ) -> CostSums:
         """Return sums by kind, one row a group, in the order of the group columns.
 
         '' stands for lines without such a value. A row is complete if a price covers all of its
-        time and the window lacks no hour and no sample.
+        time and the window lacks no hour and no sample. ``span_ms`` narrows the sums to a part of
+        the window whose edges are borders of billing days, which may lie inside an hour.
         """
         wanted = [dimension_of(name, COST_GROUPS) for name in dict.fromkeys(group_by)]
         filtered = [
@@ -106,8 +114,10 @@ class CostStore:
         conditions, parameters = _conditions(filtered, labels)
         used = identities([*wanted, *(dimension for dimension, _ in filtered)])
         keys = identities(wanted)
+        start_ms, end_ms = span_ms or (window.start_ms, window.end_ms)
         found = [
-            self._read(part, keys, conditions, parameters) for part in self._parts(window, used)
+            self._read(part, keys, conditions, parameters)
+            for part in self._parts(start_ms, end_ms, used)
         ]
         read = pd.concat(found, ignore_index=True)
         columns = {
@@ -138,15 +148,15 @@ class CostStore:
         expected = (len(clusters) or max(row[3], 1)) * (window.length_ms // HOUR_MS)
         return IncompleteHours(partial=row[0], pending=row[1], missing=expected - row[2])
 
-    def _parts(self, window: Window, used: Sequence[str]) -> list[_Part]:
+    def _parts(self, start_ms: int, end_ms: int, used: Sequence[str]) -> list[_Part]:
         """Return where to read: whole billing days from the rollup, what sticks out from lines."""
-        lines = [_lines(window.start_ms, window.end_ms)]
+        lines = [_lines(start_ms, end_ms)]
         if not {*used} <= _ROLLUP_IDENTITIES:
             return lines
         starts = [
             start
-            for start in day_starts(self._zone, window.start_ms, window.end_ms + 26 * HOUR_MS)
-            if window.start_ms <= start <= window.end_ms
+            for start in day_starts(self._zone, start_ms, end_ms + 26 * HOUR_MS)
+            if start_ms <= start <= end_ms
         ]
         if len(starts) < 2:  # noqa: PLR2004 one whole day has two borders
             return lines
@@ -159,8 +169,8 @@ class CostStore:
                 "last_day": self._date(last).isoformat(),
             },
         )
-        before = [_lines(window.start_ms, first)] if window.start_ms < first else []
-        after = [_lines(last, window.end_ms)] if last < window.end_ms else []
+        before = [_lines(start_ms, first)] if start_ms < first else []
+        after = [_lines(last, end_ms)] if last < end_ms else []
         return [*before, whole, *after]
 
     def _read(

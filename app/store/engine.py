@@ -40,7 +40,8 @@ def database_address(database_url: str | None, data_dir: Path) -> URL:
         return embedded_url(data_dir)
     try:
         url = make_url(database_url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
+        # ValueError: a port that is no number.
         message = "GPULEDGER_DATABASE_URL is not a database URL."
         raise InputError(
             message, hint="Write it as postgresql://user:password@host:5432/gpuledger."

@@ -5,12 +5,16 @@ from typing import Any
 
 import pandas as pd
 from sqlalchemy import (
+    ARRAY,
     LABEL_STYLE_TABLENAME_PLUS_COL,
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
+    any_,
     case,
     func,
+    literal,
     or_,
     select,
     update,
@@ -41,7 +45,7 @@ class HoldStore:
         """Store holds as they are known; ``seen_ms`` is until when their source was read.
 
         The watch's word replaces any; that of kube-state-metrics replaces only its own, unless that
-        was read further. A surer edge is kept.
+        was read further. A surer edge is kept, and the node where none is told.
         """
         if not holds:
             return
@@ -59,7 +63,8 @@ class HoldStore:
     def end_missing(self, pod_uids: Collection[str], last_ms: int) -> None:
         """End open holds that the watch knew and whose pod is not among ``pod_uids``.
 
-        They end at ``last_ms``, the last instant at which anybody watched, marked as lost.
+        They end at ``last_ms``, the last instant at which anybody watched, or at their own last
+        sighting if that is later, marked as lost.
         """
         rows = self._connection.execute(
             select(HOLDS.c.hold_id, HOLDS.c.pod_uid)
@@ -73,7 +78,9 @@ class HoldStore:
                 update(HOLDS)
                 .where(HOLDS.c.cluster_id == self._cluster_id, HOLDS.c.hold_id.in_(lost))
                 .values(
-                    ended_at=func.greatest(HOLDS.c.started_at, literal_instant(last_ms)),
+                    ended_at=func.greatest(
+                        HOLDS.c.started_at, HOLDS.c.seen_at, literal_instant(last_ms)
+                    ),
                     end_lost=True,
                 )
             )
@@ -132,20 +139,34 @@ class HoldStore:
             }
         )
 
-    def owners(self, window: Window) -> pd.DataFrame:
-        """Return what owners are found by: hold_id, namespace, labels (a mapping), workload_id."""
+    def owners(
+        self, hold_ids: Collection[int], label_names: Collection[str] | None = None
+    ) -> pd.DataFrame:
+        """Return what owners of these holds are found by: one row a hold that is known.
+
+        The columns are hold_id, namespace, labels (a mapping) and workload_id; ``label_names``
+        limits the labels, and where it is empty none are read. Facts name holds: when these ended
+        may have been learned only after the hour was collected.
+        """
         table = HOLDS
+        wanted = literal([*hold_ids], ARRAY(BigInteger))
+        if label_names is None:
+            labels: list[ColumnElement[Any]] = [table.c.labels]
+        else:
+            labels = [table.c.labels[name].astext for name in sorted(label_names)]
         rows = self._connection.execute(
-            select(table.c.hold_id, table.c.namespace, table.c.labels, table.c.workload_id)
-            .where(self._touches(window))
+            select(table.c.hold_id, table.c.namespace, table.c.workload_id, *labels)
+            .where(table.c.cluster_id == self._cluster_id, table.c.hold_id == any_(wanted))
             .order_by(table.c.hold_id)
         ).all()
+        columns = [*zip(*rows, strict=True)] or [()] * (3 + len(labels))
+        telling = columns[3] if label_names is None else _mappings(label_names, columns[3:], len(rows))
         return pd.DataFrame(
             {
-                "hold_id": pd.Series([row.hold_id for row in rows], dtype="int64"),
-                "namespace": pd.Series([row.namespace for row in rows], dtype="str"),
-                "labels": pd.Series([row.labels for row in rows], dtype="object"),
-                "workload_id": pd.Series([row.workload_id for row in rows], dtype="int64"),
+                "hold_id": pd.Series(columns[0], dtype="int64"),
+                "namespace": pd.Series(columns[1], dtype="str"),
+                "labels": pd.Series(telling, dtype="object"),
+                "workload_id": pd.Series(columns[2], dtype="int64"),
             }
         )
 
@@ -212,6 +233,19 @@ class HoldStore:
         }
 
 
+def _mappings(
+    names: Collection[str], columns: Sequence[Sequence[str | None]], count: int
+) -> list[dict[str, str]]:
+    """Return one mapping a row from one column a name, without what is null."""
+    if not names:
+        return [{}] * count
+    ordered = sorted(names)
+    return [
+        {name: text for name, text in zip(ordered, texts, strict=True) if text is not None}
+        for texts in zip(*columns, strict=True)
+    ]
+
+
 def _upsert() -> Insert:
     statement = insert(HOLDS)
     fresh, stored = statement.excluded, HOLDS.c
@@ -232,6 +266,12 @@ def _upsert() -> Insert:
         values[name] = case((surer_start, stored[name]), else_=fresh[name])
     for name in ("ended_at", "end_unsure_ms", "end_lost"):
         values[name] = case((surer_end, stored[name]), else_=fresh[name])
+    values["seen_at"] = case(
+        (same_source, func.greatest(stored.seen_at, fresh.seen_at)), else_=fresh.seen_at
+    )
+    # A pod may outlive its node, and does not hold another one's devices then.
+    for name in ("node_id", "node_uid", "gpu_model_id"):
+        values[name] = case((fresh.node_id == 0, stored[name]), else_=fresh[name])
     # A pod that was ready once stays known as such: its cold start happened.
     for name in ("scheduled_at", "ready_at"):
         values[name] = func.coalesce(stored[name], fresh[name])

@@ -14,7 +14,7 @@ from app.store.tables.inventory import INVENTORY_NOTES, NODE_COUNTS, NODES, WATC
 from app.units.intervals import Spans, spans_of
 from app.units.window import OPEN_MS, Window
 from app.usage import frames
-from app.usage.identity import cluster_id, gpu_model_id, node_id
+from app.usage.identity import MADE_UP_UID, cluster_id, gpu_model_id, node_id
 from app.usage.inventory import NodeFacts, PodHold, PoolCount
 from app.usage.notes import Note, notes_frame
 
@@ -58,14 +58,32 @@ class InventoryStore:
         ends = np.array([row.until for row in rows], dtype=np.int64)
         return spans_of(starts, ends).clip(window.start_ms, window.end_ms)
 
+    def watched_until_ms(self) -> int:
+        """Return the last instant at which nodes and pods were watched; 0 if never."""
+        last: int | None = self._connection.scalar(
+            select(func.max(WATCH_SPANS.c.until)).where(
+                WATCH_SPANS.c.cluster_id == self._cluster_id
+            )
+        )
+        return last or 0
+
     def put_node(self, node: NodeFacts, counts: Iterable[PoolCount], *, at_ms: int) -> None:
         """Store a node as it was at ``at_ms``, and its devices by model from then on.
 
-        The first counts of a node speak from its creation. An older sighting than the last one
+        The first counts of a node speak from its creation, unless it was seen before without any:
+        then its devices were not advertised until ``at_ms``. An older sighting than the last one
         changes nothing.
         """
+        seen_bare = self._connection.scalar(
+            select(NODES.c.node_id).where(
+                NODES.c.cluster_id == self._cluster_id,
+                NODES.c.node_id == node_id(self._cluster, node.uid),
+                NODES.c.seen_at < at_ms,
+            )
+        )
         self.put_node_facts([node], at_ms=at_ms)
-        self._put_counts(node, {count.gpu_model: count for count in counts}, at_ms)
+        since_ms = min(at_ms, node.created_ms) if seen_bare is None else at_ms
+        self._put_counts(node, {count.gpu_model: count for count in counts}, at_ms, since_ms)
 
     def put_node_facts(self, nodes: Iterable[NodeFacts], *, at_ms: int) -> None:
         """Store nodes without their devices: what prices are matched with."""
@@ -100,7 +118,7 @@ class InventoryStore:
             statement.on_conflict_do_update(
                 index_elements=["cluster_id", "node_id"],
                 set_=fresh,
-                where=statement.excluded.seen_at > NODES.c.seen_at,
+                where=statement.excluded.seen_at >= NODES.c.seen_at,
             ),
             rows,
         )
@@ -138,9 +156,23 @@ class InventoryStore:
             }
         )
 
-    def put_hold(self, hold: PodHold) -> None:
+    def end_unseen(self, window: Window, node_uids: Collection[str]) -> None:
+        """End nodes that were there before the window and are not among those seen in it.
+
+        They end at their last sighting. A node that was seen later than the window begins, or was
+        created in it, stays as it is.
+        """
+        present = {node_id(self._cluster, uid) for uid in node_uids}
+        rows = self._connection.execute(
+            select(NODES.c.node_id, NODES.c.seen_at)
+            .where(NODES.c.cluster_id == self._cluster_id, NODES.c.deleted_at.is_(None))
+            .where(NODES.c.created_at < window.start_ms, NODES.c.seen_at <= window.start_ms)
+        ).all()
+        self._end_nodes({row.node_id: row.seen_at for row in rows if row.node_id not in present})
+
+    def put_hold(self, hold: PodHold, *, seen_ms: int | None = None) -> None:
         """Store what a pod holds, as it is known; see `HoldStore.put`."""
-        self.holds.put([hold])
+        self.holds.put([hold], seen_ms=seen_ms)
 
     def put_notes(self, notes: Iterable[Note], *, at_ms: int) -> None:
         """Store what was odd about pods and nodes at ``at_ms``."""
@@ -264,15 +296,22 @@ class InventoryStore:
         )
 
     def known_nodes(self) -> dict[tuple[str, int], str]:
-        """Return the UIDs of nodes by name and creation, for sources that tell no UID."""
+        """Return the UIDs of nodes by name and creation, for sources that tell no UID.
+
+        A node's own UID wins over one that was made up before the watch saw the node.
+        """
+        made_up = NODES.c.uid.startswith(MADE_UP_UID, autoescape=True)
         rows = self._connection.execute(
-            select(NODES.c.name, NODES.c.created_at, NODES.c.uid).where(
-                NODES.c.cluster_id == self._cluster_id
-            )
+            select(NODES.c.name, NODES.c.created_at, NODES.c.uid)
+            .where(NODES.c.cluster_id == self._cluster_id)
+            .order_by(made_up.desc(), NODES.c.uid)
         )
         return {(row.name, row.created_at): row.uid for row in rows}
 
-    def _put_counts(self, node: NodeFacts, counts: dict[str, PoolCount], at_ms: int) -> None:
+    def _put_counts(
+        self, node: NodeFacts, counts: dict[str, PoolCount], at_ms: int, since_ms: int
+    ) -> None:
+        """Store counts that are shown at ``at_ms``; the first ones of a node since ``since_ms``."""
         identity = node_id(self._cluster, node.uid)
         self._names.ensure_gpu_models(counts)
         wanted = {gpu_model_id(model): count for model, count in counts.items()}
@@ -295,7 +334,7 @@ class InventoryStore:
                 "cluster_id": self._cluster_id,
                 "node_id": identity,
                 "gpu_model_id": model,
-                "started_at": at_ms if known else min(at_ms, node.created_ms),
+                "started_at": at_ms if known else since_ms,
                 "until": None,
                 "devices": count.devices,
                 "allocatable": count.allocatable,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
@@ -145,14 +147,17 @@ def _same(stored: PriceRow | None, fresh: PriceRow) -> bool:
 
 
 def _refuse_overlap(added: Sequence[PriceRow], kept: Sequence[PriceRow]) -> None:
-    by_key: dict[object, list[PriceRow]] = {}
-    for row in kept:
-        by_key.setdefault(row.key, []).append(row)
-    for fresh in added:
-        for other in by_key.setdefault(fresh.key, []):
-            if fresh.valid_from_ms < other.valid_to_ms and other.valid_from_ms < fresh.valid_to_ms:
-                raise PriceOverlapError(fresh, other)
-        by_key[fresh.key].append(fresh)
+    by_key: dict[object, list[tuple[int, bool, PriceRow]]] = {}
+    for is_fresh, rows in ((False, kept), (True, added)):
+        for row in rows:
+            by_key.setdefault(row.key, []).append((row.valid_from_ms, is_fresh, row))
+    for same in by_key.values():
+        # If any two overlap then some two neighbors in time do; kept rows never do.
+        in_time = sorted(same, key=itemgetter(0, 1))
+        for (_, first_is_fresh, first), (_, _, second) in pairwise(in_time):
+            if second.valid_from_ms < first.valid_to_ms:
+                pair = (first, second) if first_is_fresh else (second, first)
+                raise PriceOverlapError(*pair)
 
 
 def _stored(row: PriceRow, version: int) -> dict[str, object]:

@@ -28,6 +28,7 @@ from app.store.tables import METADATA
 from app.store.tables.facts import WINDOW_EVIDENCE, WINDOW_STATE
 from app.store.windows import notes_of, put_notes
 from app.units.window import HOUR_MS, Window
+from app.usage.evidence import less_evidence
 from app.usage.facts import UsageFacts
 from app.usage.identity import cluster_id
 
@@ -77,7 +78,8 @@ class UsageStore:
         ).one_or_none()
         digest = _digest(facts)
         if state is not None and not forced_reason:
-            rejected = _less(self.evidence(window), facts.evidence)
+            lost = less_evidence(self.evidence(window), facts.evidence)
+            rejected = tuple(f"{one.source}/{one.family}" for one in lost)
             if facts.partial and not state.partial:
                 rejected = (*rejected, PARTIAL_ANSWER)
             if rejected:
@@ -220,19 +222,6 @@ def _digest(facts: UsageFacts) -> bytes:
             else:
                 digest.update(np.ascontiguousarray(values).tobytes())
     return digest.digest()
-
-
-def _less(stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[str, ...]:
-    """Return the families that now show fewer samples than are stored."""
-    keys = ["source", "family"]
-    seen = fresh.set_index(keys)["seen"]
-    return tuple(
-        f"{source}/{family}"
-        for source, family, before in zip(
-            stored["source"], stored["family"], stored["seen"], strict=True
-        )
-        if int(seen.get((source, family), 0)) < before
-    )
 
 
 def _assert_inside(table: FactTable, frame: pd.DataFrame, window: Window) -> None:

@@ -36,7 +36,11 @@ class WasteStore:
         self._names = NameStore(connection)
 
     def idle_holds(self, window: Window) -> pd.DataFrame:
-        """Return `IDLE_HOLD_EVIDENCE`: one row a hold that was held in the window."""
+        """Return `IDLE_HOLD_EVIDENCE`: one row a hold that was held in the window.
+
+        Sources may name its workload or its device's model differently from hour to hour: what the
+        last hour says counts.
+        """
         sums = (
             "held_ms",
             "active_ms",
@@ -44,12 +48,16 @@ class WasteStore:
             "band_0_ms",
             "band_0_5_ms",
         )
+        last = ", ".join(
+            f"(array_agg({name} ORDER BY window_start DESC))[1]"
+            for name in ("node_id", "gpu_model_id", "workload_id")
+        )
         usage = self._read(
-            "SELECT hold_id, node_id, gpu_model_id, workload_id,"  # noqa: S608 names of ours only
+            f"SELECT hold_id, {last},"  # noqa: S608 names of ours only
             f" {', '.join(f'sum({name})::bigint' for name in sums)},"
             " sum((extract(epoch FROM ended_at - started_at) * 1000)::bigint)::bigint,"
             " max(activity_scope)::smallint, coalesce(max(memory_used_max_mib), 'NaN'::float8)"
-            f" FROM hold_usage WHERE {_WITHIN} GROUP BY 1, 2, 3, 4 HAVING sum(held_ms) > 0",
+            f" FROM hold_usage WHERE {_WITHIN} GROUP BY 1 HAVING sum(held_ms) > 0",
             window,
             hold_id=Kind.INT8,
             node_id=Kind.INT8,

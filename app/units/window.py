@@ -29,6 +29,9 @@ class Window:
                 message = f"The {name} {instant.isoformat()} has no time zone."
                 raise WindowError(message, hint="Write it in UTC, as 2026-11-23T10:00:00Z.")
             # Milliseconds are rounded down: without its own check a microsecond would pass.
+            if not 0 <= to_ms(instant) < OPEN_MS:
+                message = f"The {name} {instant.isoformat()} is not of the years 1970 to 9998."
+                raise WindowError(message, hint="Check the year.")
             if to_ms(instant) % HOUR_MS or instant.microsecond:
                 message = f"The {name} {instant.isoformat()} is not a whole UTC hour."
                 raise WindowError(message, hint="Windows are whole hours: 10:00, 11:00.")

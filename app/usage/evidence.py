@@ -10,6 +10,10 @@ from app.usage import frames
 
 Int64s = npt.NDArray[np.int64]
 
+# The source that is asked where nobody watched, and the watch's own source and family.
+STAND_IN = "kube_state_metrics"
+_WATCH = ("kubernetes", "watch_seconds")
+
 
 @dataclass(frozen=True, slots=True)
 class LostEvidence:
@@ -19,6 +23,11 @@ class LostEvidence:
     family: str
     stored: int
     seen: int
+
+
+def watch_evidence(window_ms: int, watched_ms: int) -> pd.DataFrame:
+    """Return `EVIDENCE` of how long Kubernetes was watched, in seconds."""
+    return evidence_frame([(*_WATCH, window_ms // 1000, watched_ms // 1000)])
 
 
 def expected_samples(lengths_ms: Int64s, scrape_ms: int) -> int:
@@ -44,9 +53,12 @@ def less_evidence(stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[LostEviden
     """Return the families (`EVIDENCE`) of which ``fresh`` saw less than ``stored``, in order.
 
     A family that is missing from a frame was not seen. What was expected does not matter: metrics
-    expire, and with them what would be expected of them.
+    expire, and with them what would be expected of them. kube-state-metrics only stands in for the
+    watch: where that covers all of the hour it is not asked, and not missed.
     """
     key = ["source", "family"]
+    if _watch_is_whole(fresh):
+        stored = stored.loc[stored["source"] != STAND_IN]
     before = stored.groupby(key, sort=True)["seen"].sum()
     after = fresh.groupby(key, sort=True)["seen"].sum()
     at = after.index.get_indexer(before.index)
@@ -62,3 +74,8 @@ def less_evidence(stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[LostEviden
         )
         for row in lost
     )
+
+
+def _watch_is_whole(evidence: pd.DataFrame) -> bool:
+    watch = evidence.loc[(evidence["source"] == _WATCH[0]) & (evidence["family"] == _WATCH[1])]
+    return bool(len(watch)) and bool((watch["seen"] >= watch["expected"]).all())

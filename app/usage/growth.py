@@ -8,6 +8,7 @@ import pandas as pd
 
 from app.units.window import Window
 from app.usage import frames
+from app.usage.copies import readings
 from app.usage.samples import SampleSet
 from app.usage.timelines import REACH_SCRAPES
 
@@ -50,11 +51,10 @@ def increments(
     that crossed more than 2 scrapes is carried; of a counter that started again what counts is the
     time since its birth.
     """
-    chosen, copies = _fullest(window, samples)
-    series, at, value = _of_series(samples, chosen)
-    wanted = (at >= window.start_ms - lookback_ms) & (at < window.end_ms)
-    series, at, value = series[wanted], at[wanted], value[wanted]
-    born = _births_at(births, samples.labels["identity"].iloc[chosen], series, at)
+    read = readings(window, samples, scrape_ms)
+    wanted = (read.at_ms >= window.start_ms - lookback_ms) & (read.at_ms < window.end_ms)
+    series, at, value = read.series[wanted], read.at_ms[wanted], read.value[wanted]
+    born = _births_at(births, read.labels["identity"], series, at)
     gap_ms = REACH_SCRAPES * scrape_ms
     follows = np.zeros(len(at), dtype=bool)
     follows[1:] = series[1:] == series[:-1]
@@ -70,8 +70,8 @@ def increments(
     since = np.where(reset | fresh, np.fmax(since, born), since)
     inside = at >= window.start_ms
     return Increments(
-        labels=samples.labels.iloc[chosen].reset_index(drop=True),
-        copies=copies,
+        labels=read.labels,
+        copies=read.copies,
         series=series[inside],
         at_ms=at[inside],
         grown=step[inside],
@@ -105,39 +105,6 @@ def growth_of(found: Increments) -> pd.DataFrame:
     ordered = united[list(frames.GROWTH.columns)]
     validated: pd.DataFrame = frames.GROWTH.validate(ordered)
     return validated
-
-
-def _fullest(window: Window, samples: SampleSet) -> tuple[Int64s, Int64s]:
-    """Return the series to read, one an identity, and how many copies each stands for.
-
-    The one with most samples in the window is read, of equals the first by its labels. Series
-    without a sample in the window grow nothing in it.
-    """
-    inside = (samples.at_ms >= window.start_ms) & (samples.at_ms < window.end_ms)
-    owner = samples.series_of_samples()[inside]
-    count = np.bincount(owner, minlength=len(samples.labels))
-    rows = pd.DataFrame(
-        {
-            "identity": samples.labels["identity"],
-            "series": samples.labels["series"],
-            "fewer": -count,
-        }
-    )
-    rows = rows.loc[count > 0].sort_values(["identity", "fewer", "series"], kind="stable")
-    first = ~rows["identity"].duplicated().to_numpy()
-    sizes = np.diff(np.append(np.flatnonzero(first), len(rows)))
-    chosen = rows.index.to_numpy(dtype=np.int64)[first]
-    order = np.argsort(chosen)
-    return chosen[order], (sizes - 1).astype(np.int64)[order]
-
-
-def _of_series(samples: SampleSet, chosen: Int64s) -> tuple[Int64s, Int64s, Int64s]:
-    """Return the chosen series' samples: their position in ``chosen``, instant, whole value."""
-    length = np.diff(samples.first)[chosen]
-    shift = samples.first[chosen] - (np.cumsum(length) - length)
-    row = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(shift, length)
-    series = np.repeat(np.arange(len(chosen), dtype=np.int64), length)
-    return series, samples.at_ms[row], np.rint(samples.value[row]).astype(np.int64)
 
 
 def _births_at(

@@ -12,6 +12,7 @@ from app.usage.shares import (
     QUOTAS,
     Share,
     UnsupportedShare,
+    devices_behind,
     share_of,
     sharing_of,
 )
@@ -81,7 +82,7 @@ def pool_counts_of(node: NodeFacts) -> tuple[tuple[PoolCount, ...], tuple[Note, 
                 counts.append(
                     PoolCount(
                         gpu_model=sharing.gpu_model,
-                        devices=sharing.physical_devices or 0,
+                        devices=devices_behind(resource, sharing),
                         allocatable=0,
                     )
                 )

@@ -3,6 +3,9 @@
 from app.units.identity import hash64
 from app.usage.inventory import Workload
 
+# Begins the UID of a node that only kube-state-metrics showed, which exports none.
+MADE_UP_UID = "ksm:"
+
 
 def cluster_id(name: str) -> int:
     """Return the identity of the cluster that the configuration calls ``name``."""

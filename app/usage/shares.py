@@ -4,6 +4,7 @@ A resource counts as a device only if it is registered here. Whatever else looks
 is named in a note, and no share of a device is ever guessed from its name.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -30,8 +31,8 @@ class UnsupportedShare:
 class NodeSharing:
     """How a node says that it divides its devices (GPU Feature Discovery labels).
 
-    ``physical_devices`` is None where no label tells it: without the labels, and under the single
-    MIG strategy, where the count label counts MIG devices.
+    ``physical_devices`` is None where no label tells it. Under the single MIG strategy the count
+    label counts instances: then it is the fewest devices that can hold so many of them.
     """
 
     product: str
@@ -59,16 +60,29 @@ def sharing_of(labels: tuple[tuple[str, str], ...]) -> NodeSharing:
     by_name = dict(labels)
     product = by_name.get("nvidia.com/gpu.product", "")
     mig_strategy = by_name.get("nvidia.com/mig.strategy", "")
-    counts_instances = mig_strategy == "single" and "-MIG-" in product.upper()
     count = _whole_number(by_name.get("nvidia.com/gpu.count", ""))
+    profile = _MIG_PROFILE.search(product) if mig_strategy == "single" else None
+    if count and profile:
+        count = -(-count // _INSTANCES_PER_DEVICE.get(int(profile[1]), 1))
     return NodeSharing(
         product=product,
-        physical_devices=None if counts_instances else count,
+        physical_devices=count,
         # "0" stands on nodes of the mixed MIG strategy and means the same as no label.
         replicas=_whole_number(by_name.get("nvidia.com/gpu.replicas", "")) or 1,
         strategy=by_name.get("nvidia.com/gpu.sharing-strategy", "") or "none",
         mig_strategy=mig_strategy or "none",
     )
+
+
+def devices_behind(resource: str, sharing: NodeSharing) -> int:
+    """Return how many devices stand behind a resource that divides them in an unknown way.
+
+    At least one GPU of NVIDIA's is there where its plugin advertises any part of one; how many, the
+    labels may tell. What other vendors' resources stand for is not known here.
+    """
+    if sharing.physical_devices is not None:
+        return sharing.physical_devices
+    return int(resource.startswith("nvidia.com/"))
 
 
 def share_of(resource: str, sharing: NodeSharing) -> Share | UnsupportedShare | None:
@@ -129,6 +143,11 @@ _COMPANIONS = frozenset(
 
 # HAMi divides a device by these quotas: a pod that requests one holds less than a whole GPU.
 QUOTAS = frozenset({"nvidia.com/gpumem", "nvidia.com/gpumem-percentage", "nvidia.com/gpucores"})
+
+# The profile in a product label, and how many instances of so many compute slices fit on a device
+# with seven of them (NVIDIA MIG user guide). Devices with four slices hold fewer.
+_MIG_PROFILE = re.compile(r"-MIG-(\d)g\.", re.IGNORECASE)
+_INSTANCES_PER_DEVICE = {1: 7, 2: 3, 3: 2, 4: 1, 7: 1}
 
 _OTHER_ACCELERATORS = ("tpu", "neuron", "gaudi", "npu", "dcu", "mlu", "xpu")
 

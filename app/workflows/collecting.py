@@ -15,6 +15,7 @@ from app.store.usage import ReplaceResult, UsageStore
 from app.units.window import OPEN_MS, Window
 from app.usage import frames
 from app.usage.activity import DeviceMetrics, measure
+from app.usage.evidence import watch_evidence
 from app.usage.facts import UsageFacts
 from app.usage.holds import pool_counts_of
 from app.usage.services import ServiceFacts, ServingMetrics, serve
@@ -148,7 +149,7 @@ def _facts(
                 *(one.notes for one in asked),
             ]
         ),
-        partial=harvested.partial or any(one.partial for one in asked),
+        partial=harvested.partial or known.partial or any(one.partial for one in asked),
     )
     return facts, services
 
@@ -159,13 +160,7 @@ def _evidence(
     """Return `EVIDENCE`: the samples of every family, and for how many seconds was watched."""
     rows = [one.evidence for one in asked]
     if given.watched:
-        watch = {
-            "source": pd.Series(["kubernetes"], dtype="str"),
-            "family": pd.Series(["watch_seconds"], dtype="str"),
-            "expected": pd.Series([window.length_ms // 1000], dtype="int64"),
-            "seen": pd.Series([known.watched.length() // 1000], dtype="int64"),
-        }
-        rows.append(pd.DataFrame(watch))
+        rows.append(watch_evidence(window.length_ms, known.watched.length()))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -191,13 +186,18 @@ def _put_names(
     if seen is None:
         return
     watched = set(known.node_uids.values()) if given.watched else set()
+    last_ms = int(seen.observed.end.max(initial=window.start_ms))
     for span in sorted(seen.nodes, key=lambda span: span.start_ms):
         if span.node.uid in watched:
             continue
         counts, _ = pool_counts_of(span.node)
         store.put_node(span.node, counts, at_ms=span.start_ms)
+        # What a node is may be told later than its devices are.
+        store.put_node_facts([span.node], at_ms=min(span.end_ms, last_ms))
         if span.end_ms < OPEN_MS:
             store.end_node(span.node.uid, span.end_ms)
+    if not given.watched and seen.observed.length():
+        store.end_unseen(window, {span.node.uid for span in seen.nodes})
     store.holds.put(seen.holds, seen_ms=window.end_ms)
 
 

@@ -11,7 +11,7 @@ from app.sources.kube_state import Inventory
 from app.sources.kube_state_nodes import NodeSpan
 from app.store.inventory import InventoryStore
 from app.units.intervals import Spans
-from app.units.window import Window, from_ms
+from app.units.window import OPEN_MS, Window, from_ms
 from app.usage import frames
 from app.usage.holds import pool_counts_of
 from app.usage.identity import gpu_model_id, hold_id, node_id, workload_id
@@ -25,9 +25,11 @@ from app.usage.reconcile import reconcile
 class Known:
     """An hour's inventory: frames of `POOLS`, `POOL_COUNTS`, `HOLDS` and `NOTES`.
 
-    ``observed`` is when somebody looked, ``watched`` when the watch did. ``nodes`` has node_id and
-    node_name, ``readiness`` hold_id, workload_id, scheduled_ms and ready_ms of pods that became
-    ready, ``node_uids`` the UIDs of nodes by name and creation.
+    ``observed`` is when somebody looked, ``watched`` when the watch did, ``watched_until_ms`` the
+    last instant of any watch, also after the hour (0 if nobody ever watched). ``nodes`` has node_id
+    and node_name, ``readiness`` hold_id, workload_id, scheduled_ms and ready_ms of pods that became
+    ready, ``node_uids`` the UIDs of nodes by name and creation. ``partial`` says that who should
+    have looked at the hour has not, and may still do.
     """
 
     pools: pd.DataFrame
@@ -35,10 +37,16 @@ class Known:
     holds: pd.DataFrame
     observed: Spans
     watched: Spans
+    watched_until_ms: int
     nodes: pd.DataFrame
     readiness: pd.DataFrame
     node_uids: Mapping[tuple[str, int], str]
     notes: pd.DataFrame
+    partial: bool
+
+    def is_behind(self, window: Window) -> bool:
+        """Say whether the watch has not yet come to the end of the hour, or died before it."""
+        return 0 < self.watched_until_ms < window.end_ms
 
 
 def watched_inventory(connection: Connection, cluster: str, window: Window) -> Known:
@@ -53,53 +61,74 @@ def watched_inventory(connection: Connection, cluster: str, window: Window) -> K
         holds=holds.loc[holds["source"] == int(HoldSource.WATCH)].reset_index(drop=True),
         observed=watched,
         watched=watched,
+        watched_until_ms=store.watched_until_ms(),
         nodes=store.nodes()[["node_id", "node_name"]],
         readiness=_readiness(cluster, values, window),
         node_uids=store.known_nodes(),
         notes=store.notes(window),
+        partial=False,
     )
 
 
 def with_kube_state(known: Known, seen: Inventory, cluster: str, window: Window) -> Known:
-    """Return the watch's inventory with its gaps filled by what kube-state-metrics saw."""
+    """Return the watch's inventory with its gaps filled by what kube-state-metrics saw.
+
+    Where the watch is behind, what it left open is only known until it was last there.
+    """
     gaps = known.watched.gaps(window.start_ms, window.end_ms)
     state = kube_state_only(known, seen, cluster, window)
-    holds, observed = reconcile(known.holds, known.watched, state.holds, seen.observed)
+    watch_holds = _open_until(known.holds, known.watched_until_ms, behind=known.is_behind(window))
+    holds, observed = reconcile(watch_holds, known.watched, state.holds, seen.observed)
     notes = [
         Note("watch_gap", cluster, end - start, _gap_words(start))
         for start, end in zip(gaps.start.tolist(), gaps.end.tolist(), strict=True)
     ]
+    # Of two counts for one instant the one that began later speaks: kube-state-metrics inside a
+    # gap, and behind it the watch again.
+    counts = [known.counts, _inside(state.counts, gaps), _inside(known.counts, known.watched)]
     return Known(
-        pools=_pools_of_both(known, state.pools),
-        counts=pd.concat([known.counts, _inside(state.counts, gaps)], ignore_index=True),
+        pools=_pools_of_both(known, state, window),
+        counts=pd.concat(counts, ignore_index=True),
         holds=holds,
         observed=observed,
         watched=known.watched,
+        watched_until_ms=known.watched_until_ms,
         nodes=state.nodes,
         readiness=pd.concat([known.readiness, state.readiness])
         .drop_duplicates("hold_id")
         .reset_index(drop=True),
         node_uids=known.node_uids,
-        notes=pd.concat([known.notes, notes_frame(notes)], ignore_index=True),
+        notes=pd.concat([known.notes, state.notes, notes_frame(notes)], ignore_index=True),
+        partial=known.is_behind(window),
     )
 
 
 def kube_state_only(known: Known, seen: Inventory, cluster: str, window: Window) -> Known:
     """Return the inventory that kube-state-metrics alone gives.
 
-    ``known`` adds what the ledger already knows of the same nodes: the largest device count.
+    ``known`` adds what the ledger already knows of the same nodes: the largest device count. Where
+    no scrape speaks for any of the hour, all nodes that are known are there, held by nobody knows
+    whom: what is not told is not gone.
     """
     counts, notes = _counts_of(seen.nodes, cluster)
+    silent = not seen.observed.length()
+    pools = _pools_of(seen.nodes, counts, known.pools, cluster)
+    if silent:
+        notes.append(Note("no_inventory", cluster, window.length_ms, _SILENT))
+        added = pools.loc[~pools["node_id"].isin(known.pools["node_id"])]
+        pools = pd.concat([known.pools, added], ignore_index=True)
     return Known(
-        pools=_pools_of(seen.nodes, counts, known.pools, cluster),
+        pools=pools,
         counts=counts.drop(columns="devices"),
         holds=holds_frame(cluster, seen.holds),
         observed=seen.observed,
         watched=known.watched,
+        watched_until_ms=known.watched_until_ms,
         nodes=_nodes_of(seen.nodes, known.nodes, cluster),
         readiness=_readiness(cluster, seen.holds, window),
         node_uids=known.node_uids,
         notes=notes_frame(notes),
+        partial=silent,
     )
 
 
@@ -187,23 +216,39 @@ def _pools_of(
     return whole
 
 
-def _pools_of_both(known: Known, state: pd.DataFrame) -> pd.DataFrame:
+def _open_until(holds: pd.DataFrame, last_ms: int, *, behind: bool) -> pd.DataFrame:
+    """Let holds that are open since the watch died end as lost where it was last there."""
+    if not behind:
+        return holds
+    is_open = (holds["end_ms"] == OPEN_MS).to_numpy()
+    last = np.maximum(holds["start_ms"].to_numpy(), last_ms)
+    return holds.assign(
+        end_ms=np.where(is_open, last, holds["end_ms"].to_numpy()),
+        end_lost=holds["end_lost"].to_numpy(dtype=bool) | is_open,
+    )
+
+
+def _pools_of_both(known: Known, state: Known, window: Window) -> pd.DataFrame:
     """Add nodes that only kube-state-metrics saw; let those that vanished unseen live on.
 
     A node that the watch lost at the start of a gap lived to the last evidence of it, which is that
-    of kube-state-metrics if it is later, and at most until the watch looked again.
+    of kube-state-metrics if it is later, and at most until the watch looked again. Where the watch
+    is behind, a node that it left open is gone when kube-state-metrics does not show it.
     """
     pools = known.pools
-    key = ["node_id", "gpu_model_id"]
-    added = state.loc[~state["node_id"].isin(pools["node_id"])]
-    seen_end = state.groupby(key)["end_ms"].max()
-    at = seen_end.index.get_indexer(pd.MultiIndex.from_frame(pools[key]))
+    added = state.pools.loc[~state.pools["node_id"].isin(pools["node_id"])]
+    seen_end = state.pools.groupby("node_id")["end_ms"].max()
+    at = seen_end.index.get_indexer(pd.Index(pools["node_id"]))
     end = pools["end_ms"].to_numpy()
     later = np.append(seen_end.to_numpy(dtype=np.int64), 0)[at]
     starts = np.append(known.watched.start, np.iinfo(np.int64).max)
     looked_again = starts[np.searchsorted(known.watched.start, end, side="left")]
     lost = ~known.watched.covers(end)
     extended = np.where(lost & (at >= 0) & (later > end), np.minimum(later, looked_again), end)
+    if known.is_behind(window) and state.observed.length():
+        last = np.where(at >= 0, np.maximum(later, known.watched_until_ms), known.watched_until_ms)
+        last = np.maximum(last, pools["start_ms"].to_numpy())
+        extended = np.where(end == OPEN_MS, last, extended)
     return pd.concat([pools.assign(end_ms=extended), added], ignore_index=True)
 
 
@@ -222,6 +267,9 @@ def _nodes_of(spans: Sequence[NodeSpan], stored: pd.DataFrame, cluster: str) -> 
         {"node_id": "int64", "node_name": "str"}
     )
     return pd.concat([stored, seen]).drop_duplicates("node_id").reset_index(drop=True)
+
+
+_SILENT = "kube-state-metrics does not say who held what in this hour; all known nodes are there."
 
 
 def _gap_words(start_ms: int) -> str:

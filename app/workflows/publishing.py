@@ -110,7 +110,12 @@ def _issue(
     at_ms: int,
 ) -> tuple[bytes, Table, MadeReport]:
     sums = cost_sums(
-        connection, period.window(), definition.group_by, definition.filters, zone=zone
+        connection,
+        period.window(),
+        definition.group_by,
+        definition.filters,
+        zone=zone,
+        span_ms=period.span_ms,
     )
     hours = sums.hours
     if hours.missing >= period.hours:

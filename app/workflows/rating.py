@@ -1,6 +1,7 @@
 """Price and attribute collected hours: read facts and inputs, rate a day at a time, replace."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -72,31 +73,42 @@ def rate_window(
 ) -> RateCounts:
     """Rate the collected hours of ``window``; hours that were never collected are left out.
 
-    Each day is one transaction: a crash leaves the old charges of a day or the new ones.
+    Each day is written in one transaction: a crash leaves the old charges of a day or the new ones.
+    While the database takes in one day, the next is computed.
     """
     hours = charges = 0
     with engine.connect() as connection:
         states = WindowStore(connection, cluster).within(window)
-    for day in _days(states):
-        with engine.begin() as connection:
-            charges += _rate_states(connection, cluster, day, billing_zone)
-        hours += len(day)
-        progress(len(day))
+    terms: Terms | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rating") as writer:
+        coming: list[Future[RateCounts]] = []
+        for day in (*_days(states), ()):
+            fresh = _rate_day(engine, cluster, day, billing_zone, terms) if day else None
+            for written in (future.result() for future in coming):
+                hours, charges = hours + written.hours, charges + written.charges
+                progress(written.hours)
+            if fresh is None:
+                break
+            terms = fresh.terms
+            coming = [writer.submit(_write_day, engine, cluster, fresh, billing_zone)]
     return RateCounts(hours=hours, charges=charges)
 
 
-def current_terms(connection: Connection) -> Terms:
-    """Return the latest prices and contract."""
+def current_terms(connection: Connection, known: Terms | None = None) -> Terms:
+    """Return the latest prices and contract; ``known`` itself if they are still the latest."""
     prices = PriceStore(connection)
     stored = ContractStore(connection).latest()
+    versions = RatingVersions(
+        rating=RATING_VERSION,
+        prices=prices.version(),
+        contract=stored.version if stored else 0,
+    )
+    if known is not None and known.versions == versions:
+        return known
     return Terms(
         prices=PriceBook(prices.rows()),
         contract=contract_of(stored.text, stored.file_name) if stored else Contract(),
-        versions=RatingVersions(
-            rating=RATING_VERSION,
-            prices=prices.version(),
-            contract=stored.version if stored else 0,
-        ),
+        versions=versions,
     )
 
 
@@ -110,16 +122,21 @@ def rated(
 ) -> Rated:
     """Return the charges of the stored facts by ``terms``, without storing them."""
     usage = UsageStore(connection, cluster)
+    pool_usage = usage.pool_usage(window)
+    hold_usage = usage.hold_usage(window, _HOLD_COLUMNS)
+    ownership = Ownership(terms.contract)
     return rate(
         RatingInput(
             cluster=cluster,
-            pool_usage=usage.pool_usage(window),
-            hold_usage=usage.hold_usage(window, _HOLD_COLUMNS),
+            pool_usage=pool_usage,
+            hold_usage=hold_usage,
             nodes=InventoryStore(connection, cluster).nodes(),
             gpu_models=NameStore(connection).gpu_models(),
-            holds=HoldStore(connection, cluster).owners(window),
+            holds=HoldStore(connection, cluster).owners(
+                hold_usage["hold_id"].unique().tolist(), ownership.label_names
+            ),
             price_book=terms.prices,
-            ownership=Ownership(terms.contract),
+            ownership=ownership,
             billing_zone=billing_zone,
         )
     )
@@ -131,20 +148,43 @@ def days_of(states: Sequence[WindowState]) -> Iterator[Window]:
         yield Window(day[0].window.start, day[-1].window.end)
 
 
-def _rate_states(
-    connection: Connection, cluster: str, states: Sequence[WindowState], billing_zone: tzinfo
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A day's charges, and what they were made from."""
+
+    window: Window
+    states: tuple[WindowState, ...]
+    terms: Terms
+    result: Rated
+
+
+def _rate_day(
+    engine: Engine,
+    cluster: str,
+    states: Sequence[WindowState],
+    billing_zone: tzinfo,
+    known: Terms | None,
+) -> _Day:
     window = Window(states[0].window.start, states[-1].window.end)
-    # Another worker may have rated or collected meanwhile; what is marked is what is read here.
-    states = WindowStore(connection, cluster).within(window)
-    terms = current_terms(connection)
-    result = rated(connection, cluster, window, terms, billing_zone)
-    NameStore(connection).ensure_teams(_cost_centers(result.teams, terms.contract, window.end_ms))
-    count = ChargeStore(connection, cluster, billing_zone).replace(window, result.charges)
-    store = WindowStore(connection, cluster)
-    store.mark_rated(states, terms.versions)
-    store.put_rating_notes(window, result.notes)
-    return count
+    with engine.connect() as connection:
+        # Another worker may have rated or collected meanwhile. What is marked as rated is what is
+        # read here, before the facts: whatever comes in later leaves the hour waiting for a rating.
+        fresh = WindowStore(connection, cluster).within(window)
+        terms = current_terms(connection, known)
+        result = rated(connection, cluster, window, terms, billing_zone)
+    return _Day(window, fresh, terms, result)
+
+
+def _write_day(engine: Engine, cluster: str, day: _Day, billing_zone: tzinfo) -> RateCounts:
+    window, result, contract = day.window, day.result, day.terms.contract
+    with engine.begin() as connection:
+        centers = _cost_centers(result.teams, contract, window.end_ms)
+        NameStore(connection).ensure_teams(centers)
+        count = ChargeStore(connection, cluster, billing_zone).replace(window, result.charges)
+        store = WindowStore(connection, cluster)
+        store.mark_rated(day.states, day.terms.versions)
+        store.put_rating_notes(window, result.notes)
+    return RateCounts(hours=len(day.states), charges=count)
 
 
 def _cost_centers(teams: Sequence[str], contract: Contract, at_ms: int) -> dict[str, str]:

@@ -25,6 +25,7 @@ from app.store.naming import NameStore
 from app.store.prices import PriceStore
 from app.units.identity import id_text
 from app.units.window import Window, from_ms
+from app.usage.identity import cluster_id
 from app.usage.kinds import LatencyMetric
 from app.workflows.rating import contract_of, current_terms
 
@@ -65,9 +66,13 @@ def cost_sums(
     filters: Filters = (),
     *,
     zone: ZoneInfo,
+    span_ms: tuple[int, int] | None = None,
 ) -> CostSums:
-    """Return what was held and what it cost, summed by ``group_by``."""
-    found = CostStore(connection, zone).costs(window, group_by, filters)
+    """Return what was held and what it cost, summed by ``group_by``.
+
+    ``span_ms`` narrows the sums to billing days that begin or end inside an hour of the window.
+    """
+    found = CostStore(connection, zone).costs(window, group_by, filters, span_ms=span_ms)
     columns = [*dict.fromkeys(group_by), *MS_COLUMNS, "unpriced_ms", *NANOS_COLUMNS, "complete"]
     return CostSums(rows=found.rows[columns], hours=found.hours)
 
@@ -102,7 +107,8 @@ def inference_sums(
     for name, values in zip(RATIO_COLUMNS[1:], ratios, strict=True):
         keys = _keys(rows, group_by)
         rows[name] = pd.Series([values.get(key) for key in keys], dtype="float64")
-    hours = CostStore(connection, zone).incomplete_hours(window)
+    clusters = [cluster_id(name) for name in dict(filters).get("cluster", ())]
+    hours = CostStore(connection, zone).incomplete_hours(window, clusters)
     rows["complete"] = rows["complete"] & hours.complete
     columns = [
         *dict.fromkeys(group_by),

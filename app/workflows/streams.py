@@ -119,14 +119,23 @@ class Streams:
         while not self._stopped.is_set():
             try:
                 reach.reopen()
+                begun = version
                 for event in self._open(stream, version):
                     version = event.resource_version or version
                     pause = _FIRST_PAUSE_SECONDS
                     at_ms = self._clock()
                     known_ms = reach.known_ms(version, at_ms)
                     said = Seen(stream, at_ms, event, known_ms=known_ms, late=reach.late)
+                    crowded = self._queue.full()
                     if not self._put(said):
                         return
+                    if crowded:
+                        # What comes next has waited behind this one.
+                        reach.lose()
+                        reach.reopen()
+                if version == begun:
+                    # A server that ends streams at once must not be asked in a tight loop.
+                    self._stopped.wait(_FIRST_PAUSE_SECONDS)
             except WatchExpired:
                 self._put(Seen(stream, self._clock(), expired=True))
                 return
@@ -203,9 +212,11 @@ class _Reach:
 
     def _sound(self) -> None:
         self._asked_ms = self._clock()
-        self._soundings.append((_number(self._ask()), self._asked_ms))
+        version = _number(self._ask())
+        if version:
+            self._soundings.append((version, self._asked_ms))
 
 
 def _number(version: str) -> int:
-    """Return a resource version as Kubernetes compares them: as decimal numbers."""
+    """Return a resource version as Kubernetes compares them, as a number; 0 if it is none."""
     return int(version) if version.isdecimal() else 0

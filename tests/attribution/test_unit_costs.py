@@ -212,6 +212,25 @@ def test_what_is_not_known_makes_the_unit_cost_null_with_its_reason(
     assert row["unit_cost_reason"].startswith(reason)
 
 
+def test_what_no_known_gpu_served_is_not_free() -> None:
+    row = row_of(costs_of([tokens(requests_stop=1)], []))
+
+    assert row["cost_per_million_tokens"] is None
+    assert row["cost_per_request"] is None
+    assert row["complete"] is False
+    assert row["unit_cost_reason"].startswith("unheld")
+
+
+def test_tokens_without_a_gpu_do_not_make_those_of_others_cheaper() -> None:
+    rows = costs_of([tokens(), tokens(workload_id=2)], [cost()])
+
+    assert row_of(rows)["cost_per_million_tokens"] is None
+
+
+def test_a_service_that_served_nothing_and_held_nothing_is_no_secret() -> None:
+    assert not costs_of([tokens(prompt_tokens=0)], [])["unheld"].any()
+
+
 def test_money_is_null_where_no_price_covers_anything() -> None:
     row = row_of(costs_of([tokens()], [cost(cost_nanos=0, unpriced_ms=3_600_000)]))
 

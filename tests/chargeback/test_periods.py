@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.chargeback.periods import Grain, PeriodError, parse_period, period_before
-from app.units.window import WindowError
+from app.units.window import Window
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC_ZONE = ZoneInfo("UTC")
@@ -74,11 +74,16 @@ def test_what_is_no_period_is_refused_with_an_example(name: str) -> None:
     assert "2026-W46" in caught.value.hint
 
 
-def test_a_zone_whose_days_begin_inside_an_hour_has_no_whole_windows() -> None:
+def test_where_days_begin_inside_an_hour_the_window_has_all_of_that_hour() -> None:
     period = parse_period("2026-10", ZoneInfo("Asia/Kolkata"))
 
-    with pytest.raises(WindowError):
-        period.window()
+    assert (period.start, period.end) == (
+        datetime(2026, 9, 30, 18, 30, tzinfo=UTC),
+        datetime(2026, 10, 31, 18, 30, tzinfo=UTC),
+    )
+    assert period.window() == Window(
+        datetime(2026, 9, 30, 18, tzinfo=UTC), datetime(2026, 10, 31, 19, tzinfo=UTC)
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,15 @@ def test_a_hold_that_nothing_measured_cannot_be_told() -> None:
 
 
 @pytest.mark.parametrize("scope", [ActivityScope.SHARED_DEVICE, ActivityScope.SHARED_POOL])
-def test_what_was_measured_on_a_shared_device_accuses_no_sharer(scope: ActivityScope) -> None:
-    assert detect(activity_scope=int(scope)) == Detection((), ())
+def test_what_was_measured_on_a_shared_device_accuses_and_clears_no_sharer(
+    scope: ActivityScope,
+) -> None:
+    found = detect(activity_scope=int(scope))
+
+    (undecided,) = found.cannot_tell
+    assert found.findings == ()
+    assert undecided.finding_id == detect().findings[0].finding_id
+    assert "several holders" in undecided.reason
 
 
 def test_a_hold_that_has_ended_has_nothing_to_free() -> None:

@@ -20,6 +20,7 @@ from app.sources.sample_sets import concatenated
 from app.sources.serving_harvest import COUNTERS, HISTOGRAMS
 from app.units.window import HOUR_MS, Window, to_ms
 from app.usage import frames
+from app.usage.evidence import less_evidence
 from app.usage.growth import growth
 from app.usage.kinds import ActivityBasis
 from app.usage.samples import COUNTER_LABELS, DEVICE_LABELS, SampleSet
@@ -233,7 +234,24 @@ def test_a_history_that_expired_shows_as_evidence_of_nothing(harvested: Harveste
         found = harvest(source, load_catalogue(), HOURS[0], scrape_ms=SCRAPE_MS)
 
     assert found.evidence["seen"].sum() == 0
-    assert not found.partial
+    assert found.partial
+    assert "prometheus" in set(found.notes.loc[found.notes["kind"] == "partial", "subject"])
+
+
+def test_a_history_that_begins_with_the_window_shows_as_fewer_beginnings(
+    harvested: Harvested,
+) -> None:
+    window, spec = HOURS[1], harvested.fleet.spec
+    with SimulatedPrometheus(harvested.fleet, lambda: spec.closes_ms) as server:
+        server.oldest_ms = window.start_ms
+        source = PrometheusSource(PrometheusSettings(url=server.url))
+        found = harvest(source, load_catalogue(), window, scrape_ms=SCRAPE_MS)
+
+    before = harvested.by_hour[window]
+    counted = grown(window, before.counters, before.births)["growth"].sum()
+    assert grown(window, found.counters, found.births)["growth"].sum() < counted
+    lost = less_evidence(before.evidence, found.evidence)
+    assert [one.family for one in lost] == ["counter_beginnings"]
 
 
 def test_nobody_there_raises() -> None:

@@ -199,6 +199,28 @@ def test_the_start_of_the_process_is_the_birth_where_no_other_is_known(
     assert row["growth"] == (230 - 60) + 235 + (660 - 235)
 
 
+def test_a_sidecar_that_restarts_is_no_birth_of_the_engines_counters(
+    prometheus_server: PrometheusStarter, tmp_path: Path
+) -> None:
+    name = "vllm:prompt_tokens_total"
+    process = "process_start_time_seconds"
+    sidecar = 'job="proxy",namespace="chat",pod="a",instance="a:9090"'
+    starts = [
+        (at_ms, START_MS / 1000 + (1_000 if at_ms >= 1_010_000 else -5_000))
+        for at_ms in range(-90_000, 3_600_000, SCRAPE_MS)
+    ]
+    file = an_exposition(
+        tmp_path / "sidecar.om",
+        (name, lines(name, REPLICA.format(pod="a"), growing(-90_000, 3_600_000, 50, 5))),
+        (process, lines(process, sidecar, starts)),
+    )
+
+    found = a_harvest(prometheus_server(file))
+
+    (row,) = growth(WINDOW, found.counters, found.births, SCRAPE_MS, DAY_MS).to_dict("records")
+    assert (row["resets"], row["growth"]) == (0, 600)
+
+
 def test_buckets_that_fell_are_read_whole_where_nothing_tells_births(
     prometheus_server: PrometheusStarter, tmp_path: Path
 ) -> None:

@@ -147,6 +147,14 @@ def test_a_replica_scraped_through_two_jobs_has_one_identity() -> None:
     assert len(set(counters(REPLICA, again)["identity"])) == 1
 
 
+def test_labels_that_a_job_copies_from_the_pod_make_no_other_series() -> None:
+    named = {"kubernetes_namespace": "chat", "kubernetes_pod_name": "chat-1"}
+    plain = {name: value for name, value in REPLICA.items() if name not in {"namespace", "pod"}}
+    mapped = {**plain, **named, "app": "chat", "pod_template_hash": "7f9c", "node": "worker-1"}
+
+    assert len(set(counters(REPLICA, mapped)["identity"])) == 1
+
+
 def test_without_a_pod_the_target_tells_replicas_apart() -> None:
     here = {name: value for name, value in REPLICA.items() if name != "pod"}
 

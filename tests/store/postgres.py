@@ -67,6 +67,22 @@ def database(database_url: URL) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: URL, postgres_url: URL) -> Iterator[URL]:
+    """The address of a migrated database that the tests of one module share."""
+    name = f"ledger_{next(_NUMBERS)}"
+    yield _create(postgres_server, name, template=str(postgres_url.database))
+    _drop(postgres_server, name)
+
+
+@pytest.fixture(scope="module")
+def module_database(module_database_url: URL) -> Iterator[Engine]:
+    """An engine on the database that the tests of one module share, as the service role."""
+    engine = engine_of(module_database_url, role=SERVICE_ROLE)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
 def owner(database_url: URL) -> Iterator[Engine]:
     """An engine on the same database as `database`, working as the superuser."""

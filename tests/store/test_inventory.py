@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from app.store.inventory import InventoryStore
 from app.units.window import HOUR_MS, OPEN_MS
 from app.usage import frames
-from app.usage.identity import gpu_model_id, node_id
+from app.usage.identity import MADE_UP_UID, gpu_model_id, node_id
 from app.usage.kinds import HoldSource
 from app.usage.notes import Note
 from tests.store.builders import (
@@ -191,7 +191,7 @@ def test_holds_of_an_empty_window_are_an_empty_frame(store: InventoryStore) -> N
     frames.POOLS.validate(store.pools(an_hour()))
     frames.POOL_COUNTS.validate(store.counts(an_hour()))
 
-    assert store.holds.owners(an_hour()).empty
+    assert store.holds.owners([]).empty
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_surer_edge_is_kept(store: InventoryStore) -> None:
 def test_owners_are_found_by_labels_as_a_mapping(store: InventoryStore) -> None:
     store.put_hold(a_hold())
 
-    row = store.holds.owners(an_hour()).iloc[0]
+    row = store.holds.owners([ids()["hold_id"]]).iloc[0]
 
     assert row["namespace"] == "search-prod"
     assert row["labels"] == {"app": "ranker-0", "team": "search"}
@@ -270,6 +270,25 @@ def test_a_node_that_was_made_again_under_its_name_is_another(store: InventorySt
         ("gpu-1", NOON_MS - HOUR_MS): "first",
         ("gpu-1", NOON_MS): "second",
     }
+
+
+def test_a_node_goes_by_its_own_uid_once_it_is_known(store: InventoryStore) -> None:
+    made_up, own = f"{MADE_UP_UID}gpu-1@{NOON_MS}", "0-own"
+    store.put_node(a_node(uid=made_up, created_ms=NOON_MS), [a_count()], at_ms=NOON_MS)
+    store.put_node(a_node(uid=own, created_ms=NOON_MS), [a_count()], at_ms=NOON_MS + MINUTE_MS)
+    # A row that is written again lies behind the others.
+    store.end_node(made_up, NOON_MS + MINUTE_MS)
+
+    assert store.known_nodes() == {("gpu-1", NOON_MS): own}
+
+
+def test_the_watch_reaches_as_far_as_its_last_span(store: InventoryStore) -> None:
+    assert store.watched_until_ms() == 0
+
+    store.extend_watch(store.begin_watch(NOON_MS), NOON_MS + 5 * MINUTE_MS)
+    store.begin_watch(NOON_MS + MINUTE_MS)
+
+    assert store.watched_until_ms() == NOON_MS + 5 * MINUTE_MS
 
 
 def test_clusters_keep_apart(ledger: Connection, store: InventoryStore) -> None:

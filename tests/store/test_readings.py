@@ -101,6 +101,16 @@ def test_the_evidence_on_a_hold_is_the_sum_of_its_hours(rated: Connection) -> No
     assert row["memory_used_max_mib"] == 41.0
 
 
+def test_a_hold_that_sources_name_differently_is_one_row_of_evidence(rated: Connection) -> None:
+    later = an_hour(1)
+    usage = hold_usage(later).assign(workload_id=7)
+    UsageStore(rated, CLUSTER).replace(later, facts(later, holds=usage))
+
+    (held_ms,) = WasteStore(rated, CLUSTER).idle_holds(TWO_HOURS)["held_ms"].tolist()
+
+    assert held_ms == 4 * HOUR_MS
+
+
 def test_the_evidence_on_a_pool_is_the_sum_of_its_hours(rated: Connection) -> None:
     evidence = WasteStore(rated, CLUSTER).unallocated_pools(TWO_HOURS)
 

@@ -1,7 +1,14 @@
 import numpy as np
+import pandas as pd
 
 from app.usage import frames
-from app.usage.evidence import LostEvidence, evidence_frame, expected_samples, less_evidence
+from app.usage.evidence import (
+    LostEvidence,
+    evidence_frame,
+    expected_samples,
+    less_evidence,
+    watch_evidence,
+)
 
 STORED = evidence_frame(
     [("prometheus", "activity", 120, 118), ("prometheus", "prompt_tokens", 120, 120)]
@@ -35,6 +42,30 @@ def test_a_family_of_another_source_is_another_family() -> None:
     )
 
     assert [lost.family for lost in less_evidence(STORED, fresh)] == ["activity"]
+
+
+GAP_FILLED = pd.concat(
+    [
+        watch_evidence(3_600_000, 3_580_000),
+        evidence_frame([("kube_state_metrics", "pod_requests", 120, 120)]),
+    ]
+)
+
+
+def test_who_stood_in_for_the_watch_is_not_missed_where_the_watch_is_whole() -> None:
+    assert less_evidence(GAP_FILLED, watch_evidence(3_600_000, 3_600_000)) == ()
+
+
+def test_who_stands_in_for_the_watch_is_missed_while_a_gap_is_left() -> None:
+    lost = less_evidence(GAP_FILLED, watch_evidence(3_600_000, 3_599_000))
+
+    assert [one.family for one in lost] == ["pod_requests"]
+
+
+def test_a_watch_that_is_shorter_than_it_was_is_lost_evidence() -> None:
+    lost = less_evidence(watch_evidence(3_600_000, 3_600_000), watch_evidence(3_600_000, 3_599_000))
+
+    assert [one.family for one in lost] == ["watch_seconds"]
 
 
 def test_nothing_stored_loses_nothing() -> None:

@@ -265,13 +265,32 @@ def test_the_whole_gpus_of_a_mixed_node_may_be_held_and_the_rest_may_not() -> No
     assert [note.quantity for note in notes] == [14]
 
 
-def test_instances_under_the_single_strategy_are_no_devices() -> None:
+@pytest.mark.parametrize(
+    ("profile", "instances", "devices"),
+    [("1g.10gb", 14, 2), ("1g.10gb", 15, 3), ("2g.20gb", 24, 8), ("3g.40gb", 16, 8)],
+)
+def test_instances_under_the_single_strategy_are_parts_of_stranded_devices(
+    profile: str, instances: int, devices: int
+) -> None:
     labels = (
-        (PRODUCT, H100 + "-MIG-1g.10gb"),
-        (COUNT, "14"),
+        (PRODUCT, f"{H100}-MIG-{profile}"),
+        (COUNT, str(instances)),
         ("nvidia.com/mig.strategy", "single"),
     )
-    found, notes = pool_counts_of(a_node(labels=labels, capacity=(("nvidia.com/gpu", 14),)))
+    found, notes = pool_counts_of(a_node(labels=labels, capacity=(("nvidia.com/gpu", instances),)))
+
+    assert found == (PoolCount(gpu_model=H100, devices=devices, allocatable=0),)
+    assert [note.kind for note in notes] == ["unsupported_sharing"]
+
+
+def test_parts_of_gpus_stand_on_one_at_least_where_no_label_counts_them() -> None:
+    found, _ = pool_counts_of(a_node(labels=(), capacity=(("nvidia.com/gpu.shared", 16),)))
+
+    assert found == (PoolCount(gpu_model=UNKNOWN_MODEL, devices=1, allocatable=0),)
+
+
+def test_what_other_vendors_resources_stand_for_is_named_and_no_capacity() -> None:
+    found, notes = pool_counts_of(a_node(labels=(), capacity=(("amd.com/gpu", 8),)))
 
     assert found == ()
     assert [note.kind for note in notes] == ["unsupported_sharing"]

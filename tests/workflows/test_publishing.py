@@ -6,10 +6,12 @@ import pytest
 from sqlalchemy import Engine
 
 from app.chargeback.reports import ReportDefinition, parse_report
+from app.chargeback.tables import Table
+from app.store.usage import UsageStore
 from app.units.window import to_ms
 from app.workflows.publishing import NothingToReportError, Published, due_reports, publish
 from app.workflows.rating import rate_window
-from tests.store.builders import CLUSTER
+from tests.store.builders import CLUSTER, an_hour, facts
 from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
 
 DEFINITION = parse_report(
@@ -20,12 +22,14 @@ WEEK = "2026-W48"
 DUE = datetime(2026, 11, 30, 6, tzinfo=UTC)
 
 
-def _publish(engine: Engine, folder: Path, period: str = WEEK) -> Published:
+def _publish(
+    engine: Engine, folder: Path, period: str = WEEK, zone: ZoneInfo = UTC_ZONE
+) -> Published:
     return publish(
         DEFINITION,
         period,
         engine=engine,
-        zone=UTC_ZONE,
+        zone=zone,
         currency="USD",
         folder=folder,
         path=None,
@@ -41,6 +45,11 @@ def _due(engine: Engine, at: datetime, zone: ZoneInfo = UTC_ZONE) -> list[tuple[
         )
     ]
     return [(definition.name, name) for definition, name in due]
+
+
+def _total(table: Table) -> str:
+    """The total cost of the totals row, which is the last."""
+    return str(table.records()[-1]["total_cost"])
 
 
 def _rated(engine: Engine, hours: int) -> None:
@@ -108,13 +117,32 @@ def test_a_report_is_due_on_monday_at_six_and_not_a_minute_before(database: Engi
 
 def test_the_billing_zone_says_when_it_is_six(database: Engine) -> None:
     _rated(database, hours=2)
-    kolkata = ZoneInfo("Asia/Tokyo")
+    kolkata = ZoneInfo("Asia/Kolkata")
 
-    # Six in the morning in Tokyo is 21:00 UTC of the Sunday before.
-    assert _due(database, datetime(2026, 11, 29, 20, 59, tzinfo=UTC), kolkata) == []
-    assert _due(database, datetime(2026, 11, 29, 21, tzinfo=UTC), kolkata) == [
+    # Six in the morning in Kolkata is half past midnight in UTC.
+    assert _due(database, datetime(2026, 11, 30, 0, 29, tzinfo=UTC), kolkata) == []
+    assert _due(database, datetime(2026, 11, 30, 0, 30, tzinfo=UTC), kolkata) == [
         ("weekly_chargeback", WEEK)
     ]
+
+
+def test_an_hour_in_which_the_week_changes_is_half_in_either(
+    database: Engine, tmp_path: Path
+) -> None:
+    # Monday 00:00 in Kolkata is Sunday 18:30 UTC: 8 GPUs at 3.00 for half an hour on both sides.
+    kolkata = ZoneInfo("Asia/Kolkata")
+    hour = an_hour(6 * 24 + 6)
+    collect(database, hours=1)
+    with database.begin() as connection:
+        UsageStore(connection, CLUSTER).replace(hour, facts(hour))
+    prices(database)
+    rate_window(CLUSTER, hour, engine=database, billing_zone=kolkata)
+
+    before, after = (
+        _publish(database, tmp_path, week, kolkata).table for week in (WEEK, "2026-W49")
+    )
+
+    assert [_total(one) for one in (before, after)] == ["12.00", "12.00"]
 
 
 def test_a_provisional_report_is_due_again_only_when_the_week_is_complete(

@@ -2,9 +2,10 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from app.store.charges import ChargeStore
+from app.store.inventory import InventoryStore
 from app.store.windows import WindowStore
 from app.workflows.rating import rate_window
-from tests.store.builders import CLUSTER, an_hour
+from tests.store.builders import CLUSTER, a_hold, an_hour
 from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
 
 
@@ -36,6 +37,21 @@ def test_one_hour_is_rated_as_it_is_within_a_day(database: Engine) -> None:
     rate_window(CLUSTER, an_hour(1), engine=database, billing_zone=UTC_ZONE)
 
     pd.testing.assert_frame_equal(whole, _charges(database, 3))
+
+
+def test_a_hold_keeps_its_owner_when_its_end_turns_out_to_be_earlier(database: Engine) -> None:
+    collect(database, hours=2)
+    prices(database)
+    contract(database)
+    rate_window(CLUSTER, span(2), engine=database, billing_zone=UTC_ZONE)
+    before = _charges(database, 2)
+    with database.begin() as connection:
+        lost_ms = an_hour().start_ms + 10 * 60_000
+        InventoryStore(connection, CLUSTER).put_hold(a_hold(end_ms=lost_ms, end_lost=True))
+
+    rate_window(CLUSTER, an_hour(1), engine=database, billing_zone=UTC_ZONE)
+
+    pd.testing.assert_frame_equal(before, _charges(database, 2))
 
 
 def test_hours_that_were_never_collected_are_left_out(database: Engine) -> None:

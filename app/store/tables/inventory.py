@@ -83,7 +83,7 @@ HOLDS = Table(
     instant("scheduled_at", nullable=True),
     instant("ready_at", nullable=True),
     code("source"),
-    # Until when kube-state-metrics was read for it; null where the watch said it.
+    # Until when kube-state-metrics was read for it, or when the watch last saw it.
     instant("seen_at", nullable=True),
     CheckConstraint("ended_at >= started_at", name="ended_after_started"),
     CheckConstraint("share_num > 0 AND share_den > 0", name="share_positive"),

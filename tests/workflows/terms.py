@@ -1,0 +1,142 @@
+"""A price book and a team contract as text for the ledger and as plain values for the oracle."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from random import Random
+
+from app.simulator.hardware import Node
+from app.simulator.spec import OPEN_MS
+from tests.oracle.ledger_oracle import UNOWNED, Owner, Price
+
+PLATFORM = "platform"
+_COLUMNS = (
+    "cluster,provider,region,instance_type,gpu_model,capacity_type,node,unit,price,currency,"
+    "valid_from,valid_to,source"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A price of machines of one type; ``unit`` is gpu_hour or node_hour."""
+
+    instance_type: str
+    price: str
+    unit: str = "gpu_hour"
+    from_ms: int = 0
+    to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """A team that owns namespaces, named or by a glob, for a while."""
+
+    namespaces: tuple[str, ...]
+    team: str
+    from_ms: int = 0
+    to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """By what a test's charges are made."""
+
+    rates: tuple[Rate, ...]
+    owners: tuple[Ownership, ...]
+
+    def price_book(self, *more: str) -> str:
+        """Return the CSV; ``more`` are rows as they stand."""
+        rows = [
+            f",,,{one.instance_type},,,,{one.unit},{one.price},USD,"
+            f"{instant(one.from_ms)},{instant(one.to_ms)},test"
+            for one in self.rates
+        ]
+        return "\n".join([_COLUMNS, *rows, *more, ""])
+
+    def contract(self) -> str:
+        """Return the YAML."""
+        blocks = [
+            f"  - {{ name: {one.team}, namespaces: {list(one.namespaces)}"
+            + (f", valid_from: {instant(one.from_ms)}" if one.from_ms else "")
+            + (f", valid_to: {instant(one.to_ms)}" if one.to_ms < OPEN_MS else "")
+            + " }"
+            for one in self.owners
+        ]
+        return "\n".join(["teams:", *blocks, f"platform: {{ team: {PLATFORM} }}", ""])
+
+    def oracle_prices(self, nodes: Iterable[Node]) -> Mapping[str, tuple[Price, ...]]:
+        """Return by node what each of its devices costs an hour."""
+        return {
+            node.name: tuple(
+                Price(
+                    start_ms=one.from_ms,
+                    end_ms=one.to_ms,
+                    per_device_hour=Fraction(one.price)
+                    / (node.devices if one.unit == "node_hour" else 1),
+                )
+                for one in self.rates
+                if one.instance_type == node.shape.instance_type
+            )
+            for node in nodes
+        }
+
+    def oracle_owners(self, namespaces: Iterable[str]) -> tuple[Owner, ...]:
+        """Return who owns the namespaces when."""
+        return tuple(
+            Owner(namespace=name, team=one.team, start_ms=one.from_ms, end_ms=one.to_ms)
+            for name in sorted(set(namespaces))
+            for one in self.owners
+            if any(fnmatchcase(name, glob) for glob in one.namespaces)
+        )
+
+    def borders(self) -> tuple[int, ...]:
+        """Return the instants at which a price or an owner changes."""
+        return tuple(
+            sorted(
+                {at for one in (*self.rates, *self.owners) for at in (one.from_ms, one.to_ms)}
+                - {0, OPEN_MS}
+            )
+        )
+
+    def teams(self) -> tuple[str, ...]:
+        """Return every name that a line may carry."""
+        return (*sorted({one.team for one in self.owners}), PLATFORM, UNOWNED)
+
+
+def drawn_terms(seed: int, start_ms: int, end_ms: int) -> Terms:
+    """Return prices and owners of the simulated fleets that change at random instants of a span.
+
+    A machine with L40S is unpriced at first, research has no owner at first, others never do.
+    """
+    draw = Random(seed)
+    first, second, third, handover, found = sorted(
+        draw.randrange(start_ms + 1, end_ms) for _ in range(5)
+    )
+    a100 = {"instance_type": "p4de.24xlarge", "unit": "node_hour"}
+    return Terms(
+        rates=(
+            Rate(instance_type="p5.48xlarge", price="3.333333", to_ms=second),
+            Rate(instance_type="p5.48xlarge", price="4.1", from_ms=second, to_ms=handover),
+            Rate(instance_type="p5.48xlarge", price="2.718281828", from_ms=handover),
+            Rate(**a100, price="11.20", to_ms=third),
+            Rate(**a100, price="13.57", from_ms=third),
+            Rate(instance_type="g6e.48xlarge", price="1.1", from_ms=first),
+        ),
+        owners=(
+            Ownership(namespaces=("search-*",), team="search"),
+            Ownership(namespaces=("ml-*",), team="ml", to_ms=third),
+            Ownership(namespaces=("ml-*",), team="foundation", from_ms=third),
+            Ownership(namespaces=("ads-*",), team="ads"),
+            Ownership(namespaces=("research-*",), team="research", from_ms=found),
+        ),
+    )
+
+
+def instant(at_ms: int) -> str:
+    """Return an instant as the files write it, with its millisecond; '' for ever and never."""
+    if at_ms in (0, OPEN_MS):
+        return ""
+    at = datetime.fromtimestamp(at_ms // 1000, tz=UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
