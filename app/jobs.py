@@ -4,6 +4,7 @@ Periodic tasks only look at what the database says is due (watermarks, marks, se
 tick that never ran costs nothing: the next one finds the same work.
 """
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 import procrastinate
@@ -11,7 +12,9 @@ from procrastinate import JobContext
 from procrastinate.exceptions import AlreadyEnqueued
 
 from app.units.window import Window
-from app.wiring import Ledger
+from app.wiring import Ledger, RejectedError
+
+log = logging.getLogger(__name__)
 
 # Sync tasks run in threads under one interpreter lock: more workers are more processes.
 _CONCURRENCY = 1
@@ -20,8 +23,8 @@ _POLLING_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 10.0
 _STALLED_SECONDS = 30.0
 _RETRY = procrastinate.RetryStrategy(max_attempts=5, exponential_wait=4)
-# Windows that one tick hands out; a long outage is made up over several ticks.
-_WINDOWS_PER_TICK = 48
+# Windows that one tick hands out: two weeks and more.
+_WINDOWS_PER_TICK = 400
 
 
 def build_app(ledger: Ledger) -> procrastinate.App:
@@ -50,8 +53,12 @@ def run_worker(app: procrastinate.App, *, wait: bool) -> None:
 def _add_window_tasks(app: procrastinate.App, ledger: Ledger) -> None:
     @app.task(name="collect_window", retry=_RETRY, pass_context=True)
     def collect_window(context: JobContext, cluster: str, start: str) -> None:
-        window = _hour(start)
-        ledger.collect(cluster, window)
+        try:
+            ledger.collect(cluster, _hour(start))
+        except RejectedError as error:
+            # Asking again gives the same answer; the journal has it, and the stored facts stand.
+            log.warning("%s", error)
+            return
         _defer(context.app, "rate_window", f"rate/{cluster}/{start}", cluster=cluster, start=start)
 
     @app.task(name="rate_window", retry=_RETRY)
@@ -92,6 +99,11 @@ def _add_daily_tasks(app: procrastinate.App, ledger: Ledger) -> None:
     @app.task(name="publish_reports", queueing_lock="publish_reports", retry=_RETRY)
     def publish_reports(timestamp: int) -> None:
         ledger.publish_due(datetime.fromtimestamp(timestamp, tz=UTC))
+
+    @app.periodic(cron="17 3 * * *")
+    @app.task(name="forget_minutes", queueing_lock="forget_minutes", retry=_RETRY)
+    def forget_minutes(timestamp: int) -> None:
+        ledger.forget_minutes(datetime.fromtimestamp(timestamp, tz=UTC))
 
 
 def _add_stalled_task(app: procrastinate.App) -> None:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from itertools import combinations, pairwise
 
 from app.attribution.contract import UNOWNED, Contract, is_glob, literal_prefix
+from app.usage.label_names import mangled
 
 # A pod's labels, as a mapping or as pairs; a store may have none.
 Labels = Mapping[str, str] | Iterable[tuple[str, str]] | None
@@ -76,8 +77,11 @@ class Ownership:
     def __init__(self, contract: Contract | None = None) -> None:
         self.contract = contract or Contract()
         self._claims = claims_of(self.contract)
-        # What a claim asks a pod's labels for; no other label matters.
-        self.label_names = frozenset(name for claim in self._claims for name, _ in claim.labels)
+        asked = {name for claim in self._claims for name, _ in claim.labels}
+        self._label_names = tuple((name, mangled(name)) for name in sorted(asked))
+        # What a claim asks a pod's labels for, also as kube-state-metrics writes it; no other
+        # label matters.
+        self.label_names = frozenset(name for pair in self._label_names for name in pair)
         self._known: dict[
             tuple[str, str, tuple[tuple[str, str], ...], int, int], tuple[OwnerSpan, ...]
         ] = {}
@@ -98,11 +102,15 @@ class Ownership:
         return self._known[question]
 
     def telling(self, labels: Labels) -> tuple[tuple[str, str], ...]:
-        """Return those of a pod's labels that any rule of the contract asks for, sorted."""
+        """Return those of a pod's labels that any rule of the contract asks for, sorted.
+
+        Where a pod has no label of a name, the one that kube-state-metrics makes of it counts.
+        """
         if not self.label_names or not labels:
             return ()
-        pairs = labels.items() if isinstance(labels, Mapping) else labels
-        return tuple(sorted((name, text) for name, text in pairs if name in self.label_names))
+        told = dict(labels)
+        found = ((name, told.get(name, told.get(short))) for name, short in self._label_names)
+        return tuple((name, text) for name, text in found if text is not None)
 
     def payers_over(self, start_ms: int, end_ms: int) -> tuple[OwnerSpan, ...]:
         """Return who pays for what nobody held: the platform team, or "" where there is none."""

@@ -9,11 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.cli import arguments
 from app.cli.arguments import Cluster, End, Start
-from app.cli.output import console, status_console
+from app.cli.output import console, say_error, status_console
+from app.errors import GpuledgerError
+from app.sources.prometheus import PrometheusError
 from app.store.usage import UsageStore
 from app.store.windows import WindowStore
 from app.units.window import HOUR_MS, Window
-from app.wiring import Ledger, RejectedError
+from app.wiring import Ledger, RejectedError, refuse_future
 from app.workflows.collecting import Collected
 
 # Under which names, and by which questions, everything was read: for the explanation of a charge.
@@ -71,24 +73,30 @@ def collect(
     window = arguments.window(start, end)
     ledger = arguments.ledger()
     names = arguments.clusters(ledger.settings, cluster)
-    done: list[tuple[str, Collected]] = []
-    rejected: list[RejectedError] = []
+    # Before the first hour is collected, so that a wrong argument leaves nothing behind.
+    refuse_future(window, arguments.now())
+    failures: list[GpuledgerError] = []
     hours = list(window.hours())
+    done: dict[str, list[Collected]] = {name: [] for name in names}
     with progress() as bar:
         for name in names:
             task = bar.add_task(f"Collecting {name}", total=len(hours))
-            for hour in hours:
-                try:
-                    done.append((name, ledger.collect(name, hour, forced_reason=reason.strip())))
-                except RejectedError as error:
-                    rejected.append(error)
-                bar.advance(task)
+            try:
+                for hour in hours:
+                    try:
+                        done[name].append(ledger.collect(name, hour, forced_reason=reason.strip()))
+                    except RejectedError as error:
+                        failures.append(error)
+                    bar.advance(task)
+            except PrometheusError as error:
+                # The other clusters have a Prometheus of their own.
+                failures.append(error)
     for name in names:
-        _say_collected(name, [one for other, one in done if other == name])
-    say_notes(ledger, names, window, Stage.COLLECT)
-    for refusal in rejected:
-        status_console().print(f"gpuledger: {refusal}", style="bold red", markup=False)
-    if rejected:
+        _say_collected(name, done[name])
+    say_notes(ledger, tuple(name for name in names if done[name]), window, Stage.COLLECT)
+    for failure in failures:
+        say_error(failure)
+    if failures:
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from app.cli.demo import demo
 from app.cli.findings import app as findings
 from app.cli.inputs import contract, prices
 from app.cli.ledger import collect, detect, notify, rate, watch
-from app.cli.output import status_console
+from app.cli.output import say_error
 from app.cli.reading import costs, explain, inference
 from app.cli.reports import app as report
 from app.cli.services import serve, worker
@@ -56,10 +56,10 @@ def main() -> None:
         _log()
         app()
     except InputError as error:
-        _say(error)
+        say_error(error)
         sys.exit(BAD_USAGE)
     except GpuledgerError as error:
-        _say(error)
+        say_error(error)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -76,10 +76,5 @@ def _log() -> None:
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-
-
-def _say(error: GpuledgerError) -> None:
-    console = status_console()
-    console.print(f"gpuledger: {error.message}", style="bold red", markup=False)
-    if error.hint:
-        console.print(error.hint, markup=False)
+    # What its attempts end in is said by our own error, once.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

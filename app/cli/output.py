@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from app.chargeback.tables import Cell, Table, csv_bytes, plain
+from app.errors import GpuledgerError
 
 # Wide enough that a table piped into a file keeps its columns.
 _PIPED_WIDTH = 200
@@ -31,6 +32,14 @@ def console() -> Console:
 def status_console() -> Console:
     """Return the console for progress, warnings and errors: standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say_error(error: GpuledgerError) -> None:
+    """Print a failure: what went wrong and where, then what to do."""
+    console = status_console()
+    console.print(f"gpuledger: {error.message}", style="bold red", markup=False)
+    if error.hint:
+        console.print(error.hint, markup=False)
 
 
 def print_table(

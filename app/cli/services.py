@@ -1,8 +1,6 @@
 """Commands that run until stopped: the API and the worker."""
 
-import signal
 import threading
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,6 +13,8 @@ from app.wiring import Ledger
 
 # Between attempts to become the one watcher of a cluster.
 _WATCHER_PAUSE_SECONDS = 15.0
+# A watcher looks several times a second whether it should end; a list at hand takes longer.
+_WATCHER_END_SECONDS = 10.0
 
 
 def serve(
@@ -60,21 +60,32 @@ def worker(
     ledger = arguments.ledger()
     _require_upgraded(ledger)
     stopped = threading.Event()
-    if not once:
-        _end_on_sigterm(stopped)
-        for cluster in ledger.settings.clusters:
-            if cluster.kubernetes.mode != "off":
-                threading.Thread(
-                    target=_keep_watching,
-                    args=(ledger, cluster.name, stopped),
-                    name=f"watch-{cluster.name}",
-                    daemon=True,
-                ).start()
+    watchers = [] if once else _watchers(ledger, stopped)
     status_console().print("The worker runs.")
     try:
+        # It ends on SIGTERM and SIGINT, once the job at hand is done.
         run_worker(build_app(ledger), wait=not once)
     finally:
         stopped.set()
+        for watcher in watchers:
+            watcher.join(timeout=_WATCHER_END_SECONDS)
+
+
+def _watchers(ledger: Ledger, stopped: threading.Event) -> list[threading.Thread]:
+    """Start a thread for every cluster with a Kubernetes API."""
+    watchers = [
+        threading.Thread(
+            target=_keep_watching,
+            args=(ledger, cluster.name, stopped),
+            name=f"watch-{cluster.name}",
+            daemon=True,
+        )
+        for cluster in ledger.settings.clusters
+        if cluster.kubernetes.mode != "off"
+    ]
+    for watcher in watchers:
+        watcher.start()
+    return watchers
 
 
 def _keep_watching(ledger: Ledger, cluster: str, stopped: threading.Event) -> None:
@@ -82,14 +93,6 @@ def _keep_watching(ledger: Ledger, cluster: str, stopped: threading.Event) -> No
     while not stopped.is_set():
         ledger.watch_if_nobody_does(cluster, clock=arguments.now_ms, stop=stopped.is_set)
         stopped.wait(_WATCHER_PAUSE_SECONDS)
-
-
-def _end_on_sigterm(stopped: threading.Event) -> None:
-    def end(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stopped.set()
-
-    signal.signal(signal.SIGTERM, end)
 
 
 def _require_upgraded(ledger: Ledger) -> None:

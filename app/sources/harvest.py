@@ -1,8 +1,11 @@
 """Everything that Prometheus knows about one cluster's window, as one value."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+import numpy as np
 import pandas as pd
 
 from app.sources.asking import Inquiry, Report, answers
@@ -82,6 +85,9 @@ def harvest(
     answered = list(answers(source, [*device_asks(devices), *serving_asks(serving)], report))
     device_part = device_harvest(devices, answered)
     serving_part = serving_harvest(serving, answered, counter_lookback_ms=counter_lookback_ms)
+    for basis, samples in device_part.activity:
+        _note_rhythm(report, basis.name.lower(), samples, scrape_ms)
+    _note_rhythm(report, "counters", serving_part.counters, scrape_ms)
     note_names(devices, _DEVICE_MEANINGS)
     note_names(serving, (*COUNTERS, *HISTOGRAMS, *GAUGES))
     return Harvest(
@@ -102,6 +108,17 @@ def harvest(
     )
 
 
+def _note_rhythm(report: Report, family: str, samples: SampleSet, scrape_ms: int) -> None:
+    """Say that samples come more rarely than configured: what lies between them is doubted."""
+    owner = samples.series_of_samples()
+    steps = np.diff(samples.at_ms)[np.diff(owner) == 0]
+    median_ms = round(float(np.median(steps))) if len(steps) else 0
+    if 2 * median_ms > 3 * scrape_ms:
+        configured = f"scrape_interval_seconds says {scrape_ms // 1000} s"
+        detail = f"Samples come every {median_ms / 1000:.0f} s, but {configured}."
+        report.notes.append(Note("scrape_interval", family, median_ms, detail))
+
+
 def metric_names(source: PrometheusSource, window: Window, scrape_ms: int) -> frozenset[str]:
     """Return the names of all metrics that the server has around the window."""
     values = source.label_values(
@@ -110,6 +127,24 @@ def metric_names(source: PrometheusSource, window: Window, scrape_ms: int) -> fr
         end_ms=window.end_ms + 2 * scrape_ms,
     )
     return frozenset(values)
+
+
+def first_remembered(source: PrometheusSource, window: Window) -> datetime | None:
+    """Return the first hour of the window in which the server has any metric, None if it has none.
+
+    Servers remember by blocks of two hours or more, so the first hours may turn out to be empty.
+    """
+    hours = list(window.hours())
+
+    def remembers_before(count: int) -> bool:
+        end_ms = hours[count - 1].end_ms
+        return bool(source.label_values("__name__", start_ms=window.start_ms, end_ms=end_ms))
+
+    if not remembers_before(len(hours)):
+        return None
+    # What is remembered up to an hour only grows with the hour.
+    first = bisect_left(range(1, len(hours)), x=True, key=remembers_before)
+    return hours[first].start
 
 
 def evidence_frame(report: Report, source: str) -> pd.DataFrame:

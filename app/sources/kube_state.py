@@ -41,9 +41,18 @@ _POD_FACTS = ("pod_created", "pod_owner", "pod_labels", "pod_scheduled", "pod_co
 _DAY_MS = 24 * 3_600_000
 # More namespaces than this are not named in a query one by one.
 _MOST_NAMED = 100
+# Families of which every scrape shows all that there is.
+_SCRAPED = ("node_created", "pod_requests", "pod_init_requests")
 # Without these nobody can say which devices there were, and who held them.
 _NEEDED = ("pod_requests", "node_created", "node_allocatable")
-_MEANINGS = ("node_created", "node_capacity", "node_allocatable", "pod_requests", "pod_scheduled")
+_MEANINGS = (
+    "node_created",
+    "node_labels",
+    "node_capacity",
+    "node_allocatable",
+    "pod_requests",
+    "pod_scheduled",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +96,7 @@ def kube_state_inventory(
     exporter = inquiry.exporter
     lacking = _lacking(inquiry)
     answered = list(answers(source, _first_asks(inquiry), report))
-    times = scrape_times(
-        [samples for name in ("node_created", "pod_requests") for samples in chosen(answered, name)]
-    )
+    times = scrape_times([samples for name in _SCRAPED for samples in chosen(answered, name)])
     pods = seen_pods(exporter, answered, times)
     # Without the requests no scrape says who held what, however many there were.
     reach_ms = 0 if "pod_requests" in lacking else 2 * scrape_ms
@@ -147,7 +154,7 @@ def _span(inquiry: Inquiry) -> Span:
 def _first_asks(inquiry: Inquiry) -> list[Ask]:
     span = _span(inquiry)
     asks = inquiry.asks("pod_requests", RAW_SAMPLES, span, matchers=_EXTENDED)
-    asks += inquiry.asks("pod_init_requests", NEWEST, span, matchers=_EXTENDED)
+    asks += inquiry.asks("pod_init_requests", RAW_SAMPLES, span, matchers=_EXTENDED)
     asks += inquiry.asks("node_created", RAW_SAMPLES, span)
     asks += inquiry.asks("node_info", NEWEST, span)
     asks += inquiry.asks("node_labels", RAW_SAMPLES, span)
@@ -162,7 +169,8 @@ def _pod_asks(inquiry: Inquiry, answered: Sequence[Answered], pods: Sequence[See
         return []
     span = _span(inquiry)
     namespaces = tuple(sorted({pod.namespace for pod in pods}))
-    requests = chosen(answered, "pod_requests")[0].labels
+    asked = [*chosen(answered, "pod_requests"), *chosen(answered, "pod_init_requests")]
+    requests = pd.concat([samples.labels for samples in asked])
     label = label_named(inquiry.exporter, "namespace", requests)
     where = (any_of(label, namespaces),) if label and len(namespaces) <= _MOST_NAMED else ()
     asks = []

@@ -15,6 +15,7 @@ from app.sources.scrapes import ScrapeTimes
 from app.units.window import OPEN_MS
 from app.usage.identity import MADE_UP_UID
 from app.usage.inventory import NodeFacts
+from app.usage.label_names import mangled
 from app.usage.samples import SampleSet
 
 
@@ -29,12 +30,6 @@ class NodeSpan:
     node: NodeFacts
     start_ms: int
     end_ms: int
-
-
-def mangled(name: str) -> str:
-    """Return a Kubernetes label's name as kube-state-metrics writes it, without ``label_``."""
-    snake = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", re.sub(r"[^a-zA-Z0-9_]", "_", name))
-    return snake.lower()
 
 
 _REAL_NAMES = {

@@ -32,14 +32,15 @@ def seen_pods(
     exporter: Exporter, answered: Sequence[Answered], times: ScrapeTimes
 ) -> tuple[SeenPod, ...]:
     """Return the pods that requested something on a node, ordered by UID."""
-    requests = _requests(chosen(answered, "pod_requests"), bound_only=True)
-    init = _requests(chosen(answered, "pod_init_requests"), bound_only=False)
+    requests = _requests(chosen(answered, "pod_requests"))
+    init = _requests(chosen(answered, "pod_init_requests"))
     pods = []
-    for uid, rows in sorted(requests.items()):
-        own = _containers(exporter, rows, kind="app")
+    for uid in sorted({*requests, *init}):
+        own = _containers(exporter, requests.get(uid, []), kind="app")
         early = _containers(exporter, init.get(uid, []), kind="init")
         if not own and not early:
             continue
+        rows = [*requests.get(uid, []), *init.get(uid, [])]
         pods.append(
             SeenPod(
                 uid=uid,
@@ -72,8 +73,8 @@ class _Request:
     units: int
 
 
-def _requests(sets: Sequence[SampleSet], *, bound_only: bool) -> dict[str, list[_Request]]:
-    """Return the requests of each pod by UID; a pod that waits for a node shows an empty one."""
+def _requests(sets: Sequence[SampleSet]) -> dict[str, list[_Request]]:
+    """Return what pods request on a node, by UID; one that waits for a node shows an empty one."""
     requests: dict[str, list[_Request]] = {}
     for samples in sets:
         labels = samples.labels
@@ -92,7 +93,7 @@ def _requests(sets: Sequence[SampleSet], *, bound_only: bool) -> dict[str, list[
         )
         for uid, *row in rows:
             request = _Request(*row)
-            if uid and (request.node or not bound_only):
+            if uid and request.node:
                 requests.setdefault(uid, []).append(request)
     return requests
 
@@ -117,8 +118,10 @@ def pod_holds(
     notes: list[Note] = []
     for pod in pods:
         sighting = pod.sighting
-        node = _node_at(by_name.get(pod.node_name, ()), sighting.last_ms)
         known = _facts_of(pod, facts, first_ready_ms)
+        # A pod outlives its node for a while, and another node may take the name meanwhile.
+        bound_ms = sighting.first_ms if known.scheduled_ms is None else known.scheduled_ms
+        node = _node_at(by_name.get(pod.node_name, ()), bound_ms)
         found, odd = holds_of(known, node, seen_ms=sighting.first_ms)
         notes += odd
         ended = terminal_ms.get(pod.uid)
@@ -302,7 +305,7 @@ def _by_name(nodes: Sequence[NodeSpan]) -> dict[str, list[NodeSpan]]:
 
 
 def _node_at(spans: Sequence[NodeSpan], at_ms: int) -> NodeFacts | None:
-    """Return the node of a name at an instant, with the most that it showed up to then."""
+    """Return the node of a name at an instant, with the most that it ever showed."""
     lived = [span for span in spans if span.start_ms <= at_ms < span.end_ms]
     if not lived:
         return spans[-1].node if spans else None

@@ -135,8 +135,8 @@ class KubernetesSource:
             page_size = self._access.settings.page_size
             page = self._access.read(call, limit=page_size, _continue=token)
             items = page.get("items") or []
-            if not isinstance(items, list):
-                message = f"A list of {self._access.place} has items that are no list."
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                message = f"A list of {self._access.place} has items that are no list of objects."
                 raise KubernetesAnswerBroken(message, hint="Check that no proxy changes bodies.")
             found += [fact for item in items if (fact := parse(item)) is not None]
             metadata = page.get("metadata")

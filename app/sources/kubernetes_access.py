@@ -199,7 +199,7 @@ def _client(settings: KubernetesSettings) -> ApiClient:
                 raise KubernetesConfigError(message, hint="Use in-cluster, kubeconfig or off.")
     except (ConfigException, OSError, yaml.YAMLError, *_MALFORMED) as error:
         why = "the kubeconfig is of another shape" if isinstance(error, _MALFORMED) else str(error)
-        why = why.rstrip(".")
+        why = " ".join(why.split()).rstrip(".")
         message = f"The access to Kubernetes (mode {settings.mode}) cannot be set up: {why}."
         raise KubernetesConfigError(
             message, hint="Check the service account or the kubeconfig and its context."

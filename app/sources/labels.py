@@ -73,10 +73,9 @@ def object_labels(series: Sequence[Labels], exporter: Exporter) -> pd.DataFrame:
     ``target`` is equal for series of one scrape target as seen by one Prometheus.
     """
     fields = _Fields(series, exporter)
-    columns = {name: fields.read(name) for name, _ in exporter.labels}
-    columns["target"] = [
-        "\n".join(labels.get(name, "") for name in _SCRAPER_LABELS) for labels in series
-    ]
+    targets = ["\n".join(labels.get(name, "") for name in _SCRAPER_LABELS) for labels in series]
+    columns = {name: fields.own(name, targets) for name, _ in exporter.labels}
+    columns["target"] = targets
     columns["identity"] = ["\n".join(row) for row in zip(*columns.values(), strict=True)]
     columns["series"] = [_text(labels) for labels in series]
     return _frame(columns, tuple(columns))
@@ -105,6 +104,28 @@ class _Fields:
         return [
             next((labels[name] for name in names if labels.get(name)), "")
             for labels in self._series
+        ]
+
+    def own(self, field: str, targets: Sequence[str]) -> list[str]:
+        """Return what the exporter itself says in a field, for all series.
+
+        Where the scraper's label won, the exporter's own is an exported one and an empty one is
+        gone. So in a target any of whose series has the exported label, the plain one is the
+        scraper's: a pod that waits for a node has none.
+        """
+        names = self._exporter.label_names(field)
+        exported = [name for name in names if name.startswith("exported_")]
+        if self._present.isdisjoint(exported):
+            return self.read(field)
+        shadowed = {
+            target
+            for target, labels in zip(targets, self._series, strict=True)
+            if any(labels.get(name) for name in exported)
+        }
+        return [
+            next((labels[name] for name in choice if labels.get(name)), "")
+            for target, labels in zip(targets, self._series, strict=True)
+            for choice in (exported if target in shadowed else names,)
         ]
 
     def holders(self) -> tuple[list[str], list[str]]:

@@ -314,7 +314,9 @@ class PrometheusSource(PrometheusConnect):
         if not isinstance(document, dict):
             raise self._broken(about, "it is no object")
         if document.get("status") != "success":
-            reason = str(document.get("error", "no reason given"))[:_EXCERPT]
+            if "error" not in document:
+                raise self._broken(about, "it says neither success nor an error")
+            reason = str(document["error"])[:_EXCERPT]
             message = f"{self.place} refused the {about}: {reason}."
             kind = PrometheusTooMuch if _TOO_MUCH.search(reason) else PrometheusRefused
             raise kind(message, hint="See the log of the server.")

@@ -59,7 +59,7 @@ class Value:
 
     def pairs(self) -> Iterator[tuple[str, "Value"]]:
         """Yield the keys and values of a mapping with plain keys; refuses repeated keys."""
-        if not isinstance(self.node, yaml.MappingNode):
+        if not isinstance(self.node, yaml.MappingNode) or not self.node.tag.endswith(":map"):
             self.refuse("must be a mapping, written as key: value")
         seen: set[str] = set()
         for key, value in self.node.value:
@@ -73,7 +73,7 @@ class Value:
 
     def items(self) -> list["Value"]:
         """Return the items of a list; refuses anything else."""
-        if not isinstance(self.node, yaml.SequenceNode):
+        if not isinstance(self.node, yaml.SequenceNode) or not self.node.tag.endswith(":seq"):
             self.refuse("must be a list, written as [a, b] or one item a line with a dash")
         return [
             Value(self.filename, f"{self.path}[{number}]", item)

@@ -48,20 +48,27 @@ COST_GROUPS = (
 _SUMS = (*MS_COLUMNS, *NANO_COLUMNS)
 _ROLLUP_IDENTITIES = frozenset({"cluster_id", "team_id", "namespace_id", "gpu_model_id", "day"})
 _DAY = timedelta(days=1)
+# A cluster without hours for longer than this is taken for one that is no more.
+_STOPPED_TELLING = timedelta(days=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncompleteHours:
-    """How many hours of a window are partial, wait for a rating, or were never collected."""
+    """How many hours of a window are partial, wait for a rating, or were never collected.
+
+    ``collected`` says how many there are, ``unrated`` how many of them have no charges yet.
+    """
 
     partial: int
     pending: int
     missing: int
+    collected: int
+    unrated: int
 
     @property
     def complete(self) -> bool:
-        """Say whether nothing is lacking; what waits for a rating is there, but may change."""
-        return not self.partial and not self.missing
+        """Say whether nothing is lacking; what waits to be rated again is there, but may change."""
+        return not self.partial and not self.missing and not self.unrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,9 @@ class CostStore:
         """Return sums by kind, one row a group, in the order of the group columns.
 
         '' stands for lines without such a value. A row is complete if a price covers all of its
-        time and the window lacks no hour and no sample. ``span_ms`` narrows the sums to a part of
-        the window whose edges are borders of billing days, which may lie inside an hour.
+        time, none of it is unobserved, and the window lacks no hour and no sample. ``span_ms``
+        narrows the sums to a part of the window whose edges are borders of billing days, which may
+        lie inside an hour.
         """
         wanted = [dimension_of(name, COST_GROUPS) for name in dict.fromkeys(group_by)]
         filtered = [
@@ -126,19 +134,27 @@ class CostStore:
         }
         rows = grouped_sums(columns, {name: read[name].to_numpy() for name in _SUMS}, len(read))
         hours = self.incomplete_hours(window, _clusters(filtered, labels))
-        rows["complete"] = (rows["unpriced_ms"] == 0) & hours.complete
+        unknown = (rows["unpriced_ms"] > 0) | (rows["unobserved_ms"] > 0)
+        rows["complete"] = ~unknown & hours.complete
         return CostSums(rows, hours)
 
     def incomplete_hours(self, window: Window, clusters: Sequence[int] = ()) -> IncompleteHours:
-        """Count what is lacking in the given clusters, or in all that have any hour."""
+        """Count what is lacking in the given clusters, or in all that have any hour.
+
+        A cluster that had hours until shortly before the window lacks all of it: whoever stopped
+        telling is not gone.
+        """
         row = self._connection.exec_driver_sql(
-            "SELECT count(*) FILTER (WHERE partial),"
-            " count(*) FILTER (WHERE (rated_revision, rated_marks)"
+            "SELECT count(*) FILTER (WHERE inside AND partial),"
+            " count(*) FILTER (WHERE inside AND (rated_revision, rated_marks)"
             " IS DISTINCT FROM (revision, input_marks)),"
-            " count(*), count(DISTINCT cluster_id)"
-            " FROM window_state WHERE window_start >= %(start)s AND window_start < %(end)s"
-            " AND (%(all)s OR cluster_id = ANY(%(clusters)s))",
+            " count(*) FILTER (WHERE inside), count(DISTINCT cluster_id),"
+            " count(*) FILTER (WHERE inside AND rated_revision IS NULL)"
+            " FROM (SELECT *, window_start >= %(start)s AS inside FROM window_state"
+            " WHERE window_start >= %(since)s AND window_start < %(end)s"
+            " AND (%(all)s OR cluster_id = ANY(%(clusters)s))) AS hours",
             {
+                "since": window.start - _STOPPED_TELLING,
                 "start": window.start,
                 "end": window.end,
                 "all": not clusters,
@@ -146,7 +162,13 @@ class CostStore:
             },
         ).one()
         expected = (len(clusters) or max(row[3], 1)) * (window.length_ms // HOUR_MS)
-        return IncompleteHours(partial=row[0], pending=row[1], missing=expected - row[2])
+        return IncompleteHours(
+            partial=row[0],
+            pending=row[1],
+            missing=expected - row[2],
+            collected=row[2],
+            unrated=row[4],
+        )
 
     def _parts(self, start_ms: int, end_ms: int, used: Sequence[str]) -> list[_Part]:
         """Return where to read: whole billing days from the rollup, what sticks out from lines."""

@@ -160,7 +160,9 @@ class HoldStore:
             .order_by(table.c.hold_id)
         ).all()
         columns = [*zip(*rows, strict=True)] or [()] * (3 + len(labels))
-        telling = columns[3] if label_names is None else _mappings(label_names, columns[3:], len(rows))
+        telling = (
+            columns[3] if label_names is None else _mappings(label_names, columns[3:], len(rows))
+        )
         return pd.DataFrame(
             {
                 "hold_id": pd.Series(columns[0], dtype="int64"),

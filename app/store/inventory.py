@@ -218,9 +218,10 @@ class InventoryStore:
 
         A pool lasts as long as its node. Where a node came to show another model in its life, the
         models follow each other: each begins with its first count, the replaced one ends with its
-        last.
+        last. A node under a made-up UID is left out once its own is known.
         """
         counts, nodes = NODE_COUNTS, NODES
+        known = {node_id(self._cluster, uid) for uid in self.known_nodes().values()}
         last_until = func.max(func.coalesce(counts.c.until, literal_instant(OPEN_MS)))
         rows = self._connection.execute(
             select(
@@ -256,6 +257,7 @@ class InventoryStore:
                     row.last_until,
                 )
                 for row in rows
+                if row.node_id in known
             ],
             columns=[*frames.POOLS.columns, "first_ms", "last_ms"],
         ).astype("int64")

@@ -87,6 +87,19 @@ class RunStore:
             )
         )
 
+    def tried(self, workflow: str, cluster: str, since_ms: int) -> frozenset[int]:
+        """Return the starts of the windows that a workflow tried for a cluster since an instant."""
+        return frozenset(
+            self._connection.scalars(
+                select(RUNS.c.window_start).where(
+                    RUNS.c.workflow == workflow,
+                    RUNS.c.cluster_id == cluster_id(cluster),
+                    RUNS.c.started_at >= since_ms,
+                    RUNS.c.window_start.is_not(None),
+                )
+            )
+        )
+
     def latest(self, workflow: str = "", *, limit: int = 50) -> tuple[Run, ...]:
         """Return the last runs, of one workflow or of all, the latest first."""
         statement = select(RUNS).order_by(RUNS.c.started_at.desc(), RUNS.c.run_id).limit(limit)

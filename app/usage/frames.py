@@ -145,7 +145,7 @@ TOKEN_USAGE = _schema(
     carried="bool",
 )
 
-# Increments of a latency histogram per upper bound in seconds (cumulative, +Inf included).
+# Observations of a latency per bucket, by its upper bound in seconds (not cumulative; +Inf too).
 LATENCY_USAGE = _schema(
     window_start_ms=_INT,
     workload_id=_INT,

@@ -109,7 +109,7 @@ def _pools_of_devices(
     ).merge(nodes[["node_id", "node_name"]], on="node_id")
     result = np.full(devices, -1, dtype=np.int64)
     for one in series:
-        node = _node_names(one.labels, lives)
+        node = node_names(one.labels, lives)
         ends = one.samples.first[1:] - 1
         filled = np.diff(one.samples.first) > 0
         rows = pd.DataFrame(
@@ -133,13 +133,13 @@ def _pools_of_devices(
     return result
 
 
-def _node_names(labels: pd.DataFrame, lives: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Return the node name that each series means, '' where none is known.
+def node_names(labels: pd.DataFrame, nodes: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Return which node_name of ``nodes`` each series means, '' where none is known.
 
     The scraper's label wins over the exporter's host name, which may lack or carry a domain: then
     the first part decides, where it is that of one node only.
     """
-    known = set(lives["node_name"])
+    known = set(nodes["node_name"])
     firsts = Counter(name.partition(".")[0] for name in known)
     by_short = {
         name.partition(".")[0]: name for name in known if firsts[name.partition(".")[0]] == 1
@@ -147,9 +147,9 @@ def _node_names(labels: pd.DataFrame, lives: pd.DataFrame) -> npt.NDArray[np.obj
     meant = {name: name for name in known}
     for hostname in set(labels["hostname"]) - known:
         meant[hostname] = by_short.get(hostname.partition(".")[0], "")
-    nodes = np.asarray(labels["node"], dtype=object)
+    scraped = np.asarray(labels["node"], dtype=object)
     by_host = np.asarray(labels["hostname"].map(meant), dtype=object)
-    return np.where(labels["node"].isin(known), nodes, by_host)
+    return np.where(labels["node"].isin(known), scraped, by_host)
 
 
 def _named_pairs(holds: pd.DataFrame, series: Sequence[SeriesSpans]) -> _Pairs:

@@ -130,17 +130,25 @@ def _columns(counters: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _latency_usage(window: Window, buckets: pd.DataFrame) -> pd.DataFrame:
-    """Sum bucket increments of a service's replicas per bound; histograms without growth go."""
+    """Sum a service's observations per bucket; histograms without any go.
+
+    Buckets are cumulative, so those of replicas with other bounds cannot be added: each replica's
+    observations are counted in the one bucket that they fell into.
+    """
     rows = buckets.loc[buckets["quantity"].isin(list(_METRICS))]
     bounds = {text: _bound(text) for text in rows["le"].unique()}
     rows = rows.assign(
         metric=rows["quantity"].map(_METRICS).astype("int64"),
         le=rows["le"].map(bounds).astype("float64"),
     )
+    histogram = ["namespace", "pod", "target", "model", *_SERVICE, "metric"]
+    rows = rows.groupby([*histogram, "le"], sort=True)["growth"].sum().reset_index()
+    rows["up_to"] = rows.groupby(histogram)["growth"].cummax()
+    rows["inside"] = rows["up_to"] - rows.groupby(histogram)["up_to"].shift(fill_value=0)
     key = [*_SERVICE, "metric"]
-    summed = rows.groupby([*key, "le"], sort=True)["growth"].sum().reset_index(name="increments")
+    summed = rows.groupby([*key, "le"], sort=True)["inside"].sum().reset_index(name="increments")
     grew = summed.groupby(key)["increments"].transform("max") > 0
-    kept = summed.loc[grew & summed["le"].notna()].reset_index(drop=True)
+    kept = summed.loc[grew].reset_index(drop=True)
     kept.insert(0, "window_start_ms", np.int64(window.start_ms))
     ordered: pd.DataFrame = kept[list(frames.LATENCY_USAGE.columns)]
     return ordered

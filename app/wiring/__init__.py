@@ -2,6 +2,19 @@
 
 from sqlalchemy import Connection
 
-from app.wiring.ledger import FutureWindowError, Ledger, RejectedError, open_ledger
+from app.wiring.ledger import (
+    FutureWindowError,
+    Ledger,
+    RejectedError,
+    open_ledger,
+    refuse_future,
+)
 
-__all__ = ["Connection", "FutureWindowError", "Ledger", "RejectedError", "open_ledger"]
+__all__ = [
+    "Connection",
+    "FutureWindowError",
+    "Ledger",
+    "RejectedError",
+    "open_ledger",
+    "refuse_future",
+]

@@ -11,19 +11,27 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.chargeback.reports import ReportDefinition, parse_report
 from app.delivery.slack import send
 from app.delivery.slack_messages import SlackMessage
 from app.errors import GpuledgerError, InputError
 from app.settings import Settings, SettingsError
+from app.sources.harvest import first_remembered
 from app.store.engine import connection_string, database_address, engine_of
 from app.store.locking import held_by_session
 from app.store.naming import NameStore
 from app.store.runs import Outcome, RunStore
+from app.store.usage import UsageStore
 from app.store.windows import WindowStore
 from app.units.window import Window, from_ms, hour_of, to_ms
-from app.wiring.clients import collect_from, kubernetes_source, waste_policy
+from app.wiring.clients import (
+    collect_from,
+    kubernetes_source,
+    prometheus_source,
+    waste_policy,
+)
 from app.workflows.collecting import Collected, collect_hour
 from app.workflows.publishing import Published, due_reports, publish
 from app.workflows.rating import RateCounts, rate_window
@@ -37,6 +45,8 @@ log = logging.getLogger(__name__)
 # Without any collected hour, a worker begins this far back: what Prometheus still knows by default
 # (15 days) less a day for slow starts.
 _FIRST_HOURS_BACK = 14 * 24
+# `service_minutes` shows the shape of the traffic; the hourly facts are kept for ever.
+_MINUTES_KEPT_DAYS = 35
 # Hours of which a source answered only partly are tried again for this long.
 _PARTIAL_RETRY_HOURS = 7 * 24
 
@@ -143,39 +153,56 @@ class Ledger:
     ) -> None:
         """Follow a cluster until ``stop`` says so, unless another process does it already.
 
-        A failure of the API is logged; the next call tries again.
+        A failure of the API or of the database is logged; the next call tries again.
         """
-        with held_by_session(self.engine, "watcher", cluster_name) as mine:
-            if not mine:
-                return
-            try:
-                self.watch(cluster_name, clock=clock, stop=lambda _counts: stop())
-            except GpuledgerError as error:
-                log.warning("The watch of %s broke off: %s", cluster_name, error)
+        try:
+            with held_by_session(self.engine, "watcher", cluster_name) as mine:
+                if mine:
+                    self.watch(cluster_name, clock=clock, stop=lambda _counts: stop())
+        except (GpuledgerError, SQLAlchemyError) as error:
+            log.warning("The watch of %s broke off: %s", cluster_name, error)
 
     def windows_to_collect(self, cluster_name: str, at: datetime) -> tuple[Window, ...]:
         """Return the settled hours without facts, the oldest first, then those with a part of them.
 
-        Hours before the first collected one are left alone.
+        Hours before the first collected one are left alone; a new ledger begins with the first hour
+        that Prometheus remembers. A partial hour is tried again, at most once an hour, for a week.
         """
         cluster = self.settings.cluster(cluster_name)
         end = hour_of(at - timedelta(minutes=cluster.settle_minutes)).start
+        back = end - timedelta(hours=_FIRST_HOURS_BACK)
         with self.engine.connect() as connection:
             store = WindowStore(connection, cluster_name)
             first_ms = store.coverage().first_ms
-            back = end - timedelta(hours=_FIRST_HOURS_BACK)
-            start = back if first_ms is None else max(from_ms(first_ms), back)
-            if start >= end:
-                return ()
-            missing = store.missing(Window(start, end))
-            oldest = end - timedelta(hours=_PARTIAL_RETRY_HOURS)
-            again = (state.window for state in store.partial() if state.window.start >= oldest)
-            return (*missing, *again)
+            if first_ms is not None:
+                start = max(from_ms(first_ms), back)
+                missing = store.missing(Window(start, end)) if start < end else ()
+                oldest = end - timedelta(hours=_PARTIAL_RETRY_HOURS)
+                since_ms = to_ms(at - timedelta(hours=1))
+                tried = RunStore(connection).tried("collect", cluster_name, since_ms)
+                again = (
+                    state.window
+                    for state in store.partial()
+                    if state.window.start >= oldest and state.window.start_ms not in tried
+                )
+                return (*missing, *again)
+        first = first_remembered(prometheus_source(cluster), Window(back, end))
+        return () if first is None else tuple(Window(first, end).hours())
 
     def windows_to_rate(self, cluster_name: str) -> tuple[Window, ...]:
         """Return the collected hours whose charges are not those of their facts and inputs."""
         with self.engine.connect() as connection:
             return tuple(state.window for state in WindowStore(connection, cluster_name).pending())
+
+    def forget_minutes(self, at: datetime) -> int:
+        """Delete the minutes of services that are older than they are kept; return how many."""
+        before_ms = to_ms(at - timedelta(days=_MINUTES_KEPT_DAYS))
+        with self.engine.begin() as connection:
+            clusters = NameStore(connection).clusters().values()
+            return sum(
+                UsageStore(connection, cluster).forget_minutes(before_ms)
+                for cluster in sorted(clusters)
+            )
 
     def detect(self, at: datetime) -> Detected:
         """Look for waste in the hours before ``at``."""

@@ -1,6 +1,6 @@
 """Collect one hour of one cluster: read the sources, compute the usage, replace the facts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from sqlalchemy import Connection, Engine
@@ -19,6 +19,7 @@ from app.usage.evidence import watch_evidence
 from app.usage.facts import UsageFacts
 from app.usage.holds import pool_counts_of
 from app.usage.services import ServiceFacts, ServingMetrics, serve
+from app.usage.shown_models import shown_models, with_shown_models
 from app.usage.states import device_states
 from app.workflows.inventories import (
     Known,
@@ -80,13 +81,20 @@ def collect_hour(
     if seen is not None:
         fill = with_kube_state if given.watched else kube_state_only
         known = fill(known, seen, given.cluster, window)
+    models = shown_models(known.pools, known.nodes, _device_labels(harvested))
+    known = replace(known, pools=with_shown_models(known.pools, models))
     facts, services = _facts(given, window, known, harvested, seen)
     with engine.begin() as connection:
+        NameStore(connection).ensure_gpu_models(set(models.values()))
         _put_names(connection, given, known, seen, services, window)
         result = UsageStore(connection, given.cluster).replace(
             window, facts, forced_reason=forced_reason
         )
     return _collected(window, facts, result, harvested.questions)
+
+
+def _device_labels(harvested: Harvest) -> list[pd.DataFrame]:
+    return [harvested.energy.labels, *(samples.labels for _, samples in harvested.activity)]
 
 
 def _kube_state(given: CollectFrom, window: Window, known: Known) -> Inventory | None:

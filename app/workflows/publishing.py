@@ -97,7 +97,7 @@ def _wanted(
     last = ReportStore(connection).latest(definition.name, period.name)
     hours = CostStore(connection, zone).incomplete_hours(period.window())
     if last is None:
-        return hours.missing < period.hours
+        return hours.collected > 0
     return last.provisional and not (hours.missing or hours.partial or hours.pending)
 
 
@@ -118,7 +118,7 @@ def _issue(
         span_ms=period.span_ms,
     )
     hours = sums.hours
-    if hours.missing >= period.hours:
+    if not hours.collected:
         message = f"No hour of {period.name} has been collected."
         raise NothingToReportError(message, hint="Collect the period first, or choose another.")
     provisional = bool(hours.missing or hours.partial or hours.pending)

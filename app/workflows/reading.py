@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -243,10 +244,12 @@ def _percentiles(
     ):
         summed = buckets.setdefault(key, {})
         summed[bound] = summed.get(bound, 0) + count
-    return {
-        key: percentile(list(summed), list(summed.values()), quantile)
-        for key, summed in buckets.items()
-    }
+    found: dict[tuple[str, ...], float | None] = {}
+    for key, summed in buckets.items():
+        bounds = sorted(summed)
+        cumulative = list(accumulate(summed[bound] for bound in bounds))
+        found[key] = percentile(bounds, cumulative, quantile)
+    return found
 
 
 def _medians(starts: pd.DataFrame, group_by: Sequence[str]) -> dict[tuple[str, ...], float | None]:

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import pandas as pd
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
@@ -13,12 +15,17 @@ from app.settings import (
     SettingsError,
     load_settings,
 )
+from app.simulator.fleet import Fleet
+from app.simulator.prometheus_api import SimulatedPrometheus
+from app.simulator.spec import FleetSpec
 from app.sources.prometheus import PrometheusUnreachable
 from app.store.runs import Outcome, RunStore
+from app.store.usage import UsageStore
+from app.units.window import to_ms
 from app.wiring import FutureWindowError, Ledger
 from app.wiring.clients import kubernetes_source, prometheus_source
 from app.wiring.examining import examine
-from tests.store.builders import CLUSTER, NOON, an_hour
+from tests.store.builders import CLUSTER, NOON, an_hour, facts
 from tests.workflows.stored import collect
 
 NOW = NOON + timedelta(hours=10)
@@ -65,13 +72,69 @@ def test_a_partial_hour_is_due_again_after_the_missing_ones(
     assert [window.start for window in due] == [_start(3), _start(1)]
 
 
-def test_a_ledger_without_an_hour_begins_within_what_prometheus_remembers(
+def test_a_ledger_without_an_hour_begins_where_prometheus_does(
     database: Engine, database_url: URL
 ) -> None:
-    due = _ledger(database, database_url).windows_to_collect(CLUSTER, NOW)
+    fleet = Fleet.build(FleetSpec(start_ms=to_ms(NOON), hours=10, nodes=1, services=1))
+    with SimulatedPrometheus(fleet, lambda: to_ms(NOW)) as prometheus:
+        cluster = _cluster(prometheus=PrometheusSettings(url=prometheus.url))
 
-    assert len(due) == 14 * 24
-    assert due[-1].end == NOW - timedelta(hours=3)
+        due = _ledger(database, database_url, cluster).windows_to_collect(CLUSTER, NOW)
+
+    # The fleet is scraped from ten minutes before noon.
+    assert [window.start for window in due] == [_start(hour) for hour in range(-1, 7)]
+
+
+def test_a_ledger_without_an_hour_waits_for_a_prometheus_with_a_sample(
+    database: Engine, database_url: URL
+) -> None:
+    fleet = Fleet.build(FleetSpec(start_ms=to_ms(NOON), hours=1, nodes=1, services=1))
+    with SimulatedPrometheus(fleet, lambda: to_ms(NOW)) as prometheus:
+        prometheus.oldest_ms = to_ms(NOW)
+        cluster = _cluster(prometheus=PrometheusSettings(url=prometheus.url))
+
+        assert _ledger(database, database_url, cluster).windows_to_collect(CLUSTER, NOW) == ()
+
+
+def test_a_partial_hour_is_not_tried_twice_within_an_hour(
+    database: Engine, database_url: URL
+) -> None:
+    collect(database, hours=2, partial_hour=1)
+    with database.begin() as connection:
+        RunStore(connection).begin(
+            uuid4(), "collect", started_ms=to_ms(_start(4)), cluster=CLUSTER, window=an_hour(1)
+        )
+    ledger = _ledger(database, database_url)
+
+    def retried(minutes: int) -> bool:
+        at = _start(4) + timedelta(minutes=minutes)
+        return an_hour(1) in ledger.windows_to_collect(CLUSTER, at)
+
+    assert not retried(59)
+    assert retried(61)
+
+
+def test_minutes_are_kept_for_35_days(database: Engine, database_url: URL) -> None:
+    minutes = pd.DataFrame(
+        {
+            "minute_ms": [to_ms(NOON)],
+            "workload_id": [1],
+            "model_id": [1],
+            "requests": [1],
+            "prompt_tokens": [1],
+            "cached_prompt_tokens": [0],
+            "generation_tokens": [1],
+            "running": [1.0],
+            "waiting": [0.0],
+        }
+    )
+    collect(database, hours=1)
+    with database.begin() as connection:
+        UsageStore(connection, CLUSTER).replace(an_hour(), facts(an_hour(), minutes=minutes))
+    ledger = _ledger(database, database_url)
+
+    assert ledger.forget_minutes(NOON + timedelta(days=35)) == 0
+    assert ledger.forget_minutes(NOON + timedelta(days=35, minutes=1)) == 1
 
 
 def test_an_hour_that_has_not_ended_is_refused(database: Engine, database_url: URL) -> None:
