@@ -27,25 +27,34 @@ _RETRY = procrastinate.RetryStrategy(max_attempts=5, exponential_wait=4)
 _WINDOWS_PER_TICK = 400
 
 
-def build_app(ledger: Ledger) -> procrastinate.App:
-    """Return the application whose tasks work on ``ledger``; open it before use."""
+def build_app(ledger: Ledger, *, stalled_seconds: float = _STALLED_SECONDS) -> procrastinate.App:
+    """Return the application whose tasks work on ``ledger``; open it before use.
+
+    A worker that was silent for ``stalled_seconds`` counts as dead, and its jobs go to another.
+    """
     app = procrastinate.App(
         connector=procrastinate.PsycopgConnector(conninfo=ledger.connection_string)
     )
     _add_window_tasks(app, ledger)
     _add_daily_tasks(app, ledger)
-    _add_stalled_task(app)
+    _add_stalled_task(app, stalled_seconds)
     return app
 
 
-def run_worker(app: procrastinate.App, *, wait: bool) -> None:
+def run_worker(
+    app: procrastinate.App,
+    *,
+    wait: bool,
+    heartbeat_seconds: float = _HEARTBEAT_SECONDS,
+    stalled_seconds: float = _STALLED_SECONDS,
+) -> None:
     """Work until stopped by a signal; with ``wait`` false, until the queue is empty."""
     app.run_worker(
         wait=wait,
         concurrency=_CONCURRENCY,
         fetch_job_polling_interval=_POLLING_SECONDS,
-        update_heartbeat_interval=_HEARTBEAT_SECONDS,
-        stalled_worker_timeout=_STALLED_SECONDS,
+        update_heartbeat_interval=heartbeat_seconds,
+        stalled_worker_timeout=stalled_seconds,
         delete_jobs="successful",
     )
 
@@ -106,14 +115,14 @@ def _add_daily_tasks(app: procrastinate.App, ledger: Ledger) -> None:
         ledger.forget_minutes(datetime.fromtimestamp(timestamp, tz=UTC))
 
 
-def _add_stalled_task(app: procrastinate.App) -> None:
+def _add_stalled_task(app: procrastinate.App, stalled_seconds: float) -> None:
     # The sixth field is seconds: a killed worker's job is back within a minute.
     @app.periodic(cron="* * * * * */15")
     @app.task(name="give_back_stalled_jobs", queueing_lock="stalled", pass_context=True)
     async def give_back_stalled_jobs(context: JobContext, timestamp: int) -> None:
         del timestamp
         manager = context.app.job_manager
-        for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_SECONDS):
+        for job in await manager.get_stalled_jobs(seconds_since_heartbeat=stalled_seconds):
             await manager.retry_job(job)
 
 
