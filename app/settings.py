@@ -216,6 +216,15 @@ def load_settings(path: Path | None = None) -> Settings:
             hint = "Correct it; docs/operations.md has every setting."
             raise SettingsError(message, hint=hint) from error
     _refuse_secrets(document, file)
+    return _validated(document, f"The configuration {file}" if document else "The configuration")
+
+
+def settings_of_environment() -> Settings:
+    """Return what the environment says, and the defaults for the rest; no file is read."""
+    return _validated({}, "The configuration")
+
+
+def _validated(document: dict[str, object], where: str) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
@@ -223,7 +232,6 @@ def load_settings(path: Path | None = None) -> Settings:
             f"{_place_of(issue['loc'])}{issue['msg'].removeprefix('Value error, ')}"
             for issue in error.errors()
         )
-        where = f"The configuration {file}" if document else "The configuration"
         message = f"{where} is refused: {problems}."
         raise SettingsError(message, hint="See docs/operations.md for every setting.") from error
 

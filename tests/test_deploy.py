@@ -142,10 +142,11 @@ def test_the_locks_hold_every_declared_package() -> None:
     assert (run | names(groups["dev"])) - set(locked("requirements.lock")) == set()
 
 
-def test_the_revisions_travel_inside_the_package() -> None:
+def test_revisions_and_reports_travel_inside_the_package() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 
-    assert wheel["sources"] == {"migrations": "app/_migrations"}
+    assert wheel["sources"] == {"migrations": "app/_migrations", "reports": "app/_reports"}
+    assert set(wheel["sources"]) < set(wheel["only-include"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from app.cli.output import Format, status_console
 from app.errors import InputError
 from app.settings import Settings, load_settings
 from app.store.dimensions import Filters
-from app.units.window import OPEN_MS, Window, from_ms, to_ms
+from app.units.window import FIRST_YEAR, LAST_YEAR, Window, from_ms
 from app.wiring import Ledger, open_ledger
 
 Cluster = Annotated[
@@ -84,8 +84,8 @@ def instant(text: str, name: str) -> datetime:
     except OverflowError as error:
         message = f"{name} {text!r} is outside the calendar."
         raise ArgumentError(message, hint="Check the year.") from error
-    if not 0 <= to_ms(value) < OPEN_MS:
-        message = f"{name} {text!r} is not of the years 1970 to 9998."
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        message = f"{name} {text!r} is not of the years {FIRST_YEAR} to {LAST_YEAR}."
         raise ArgumentError(message, hint="Check the year.")
     return value
 

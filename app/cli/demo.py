@@ -18,9 +18,15 @@ from app.cli.demo_inputs import CONTRACT, PRICES
 from app.cli.demo_summary import print_summary
 from app.cli.ledger import progress
 from app.cli.output import console
-from app.cli.services import serve_ledger
+from app.cli.services import listen, serve_ledger
 from app.errors import GpuledgerError, InputError
-from app.settings import ClusterSettings, KubernetesSettings, PrometheusSettings, Settings
+from app.settings import (
+    ClusterSettings,
+    KubernetesSettings,
+    PrometheusSettings,
+    Settings,
+    settings_of_environment,
+)
 from app.simulator.clock import VirtualClock
 from app.simulator.fleet import Fleet
 from app.simulator.kubernetes_api import SimulatedKubernetes
@@ -67,7 +73,8 @@ def demo(
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
 ) -> None:
     """Simulate a fleet, collect, rate, detect and report it, and serve the dashboard."""
-    settings = Settings()
+    settings = settings_of_environment()
+    listener = None if no_serve else listen("127.0.0.1", port)
     end = from_ms(to_ms(arguments.now()) // HOUR_MS * HOUR_MS)
     window = Window(end - timedelta(days=days), end)
     spec = _spec(window)
@@ -85,12 +92,13 @@ def demo(
     secret = _key(ledger)
     report = ledger.publish("weekly_chargeback", f"{window.start:%G-W%V}")
     print_summary(ledger, window, report)
-    if no_serve:
+    if listener is None:
         console().print("Read on: .venv/bin/gpuledger costs --help. The ledger stays in", end=" ")
         console().print(str(settings.data_dir), markup=False)
         return
-    console().print(f"Dashboard: http://127.0.0.1:{port}/#key={secret}  (Ctrl+C ends it)")
-    serve_ledger(ledger, host="127.0.0.1", port=port)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/#key={secret}"
+    console().print(f"Dashboard: {address}  (Ctrl+C ends it)", soft_wrap=True)
+    serve_ledger(ledger, listener)
 
 
 def _spec(window: Window) -> FleetSpec:

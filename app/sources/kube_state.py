@@ -96,7 +96,8 @@ def kube_state_inventory(
     exporter = inquiry.exporter
     lacking = _lacking(inquiry)
     answered = list(answers(source, _first_asks(inquiry), report))
-    times = scrape_times([samples for name in _SCRAPED for samples in chosen(answered, name)])
+    shown = [samples for name in _SCRAPED for samples in chosen(answered, name)]
+    times = scrape_times(shown, scrape_ms)
     pods = seen_pods(exporter, answered, times)
     # Without the requests no scrape says who held what, however many there were.
     reach_ms = 0 if "pod_requests" in lacking else 2 * scrape_ms
@@ -110,6 +111,7 @@ def kube_state_inventory(
         terminal_ms=_terminal_ms(inquiry, pods, facts),
         first_ready_ms=_first_ready_ms(inquiry, pods, facts),
         lost_before_ms=window.end_ms - 2 * scrape_ms,
+        silence_ms=times.silence_ms,
     )
     report.notes += odd
     _record(inquiry, answered)
@@ -248,6 +250,7 @@ def _record(inquiry: Inquiry, answered: Sequence[Answered]) -> None:
     window = inquiry.window
     slots = window.length_ms // inquiry.scrape_ms
     for name in ("node_created", "pod_requests"):
-        seen = scrape_times(chosen(answered, name)).most_within(window.start_ms, window.end_ms)
+        times = scrape_times(chosen(answered, name), inquiry.scrape_ms)
+        seen = times.most_within(window.start_ms, window.end_ms)
         inquiry.report.evidence.append(EvidenceRow(name, slots, seen))
     note_names(inquiry, _MEANINGS)

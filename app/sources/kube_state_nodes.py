@@ -24,7 +24,8 @@ class NodeSpan:
     """A node and what it showed over a span; the spans of one node follow each other.
 
     The first one begins with the node's creation, the last one ends with the first scrape without
-    it, or is open. A change between two scrapes counts from the later one.
+    it, or with the last one of it where it vanished in a silence, or is open. A change between two
+    scrapes counts from the later one.
     """
 
     node: NodeFacts
@@ -137,7 +138,8 @@ def _lives(sets: Sequence[SampleSet], times: ScrapeTimes) -> list[_Life]:
     lives = []
     for (name, created_ms), (targets, instants) in sorted(seen.items()):
         scrapes = sorted(instants)
-        gone_ms = times.sighting(sorted(targets), scrapes[0], scrapes[-1]).absent_after_ms
+        sighting = times.sighting(sorted(targets), scrapes[0], scrapes[-1])
+        gone_ms = sighting.last_ms if sighting.vanished else sighting.absent_after_ms
         lives.append(
             _Life(
                 name=name,

@@ -106,12 +106,14 @@ def pod_holds(
     terminal_ms: Mapping[str, tuple[int, int]],
     first_ready_ms: Mapping[str, int],
     lost_before_ms: int,
+    silence_ms: int,
 ) -> tuple[list[PodHold], list[Note]]:
     """Return what the pods held, with edges as unsure as the scrapes leave them.
 
     ``terminal_ms`` has, for pods that were seen to have ended without saying when, the first scrape
-    that showed it and the one before. A pod whose last scrape is before ``lost_before_ms`` and
-    after which its target was not scraped again is lost there.
+    that showed it and the one before; more than ``silence_ms`` between them are a silence. A pod
+    is lost at its last scrape if it vanished in a silence, and if that scrape is before
+    ``lost_before_ms`` and its target was not scraped again.
     """
     by_name = _by_name(nodes)
     holds: list[PodHold] = []
@@ -124,9 +126,13 @@ def pod_holds(
         node = _node_at(by_name.get(pod.node_name, ()), bound_ms)
         found, odd = holds_of(known, node, seen_ms=sighting.first_ms)
         notes += odd
-        ended = terminal_ms.get(pod.uid)
-        lost = sighting.absent_after_ms is None and sighting.last_ms < lost_before_ms
-        holds += [_with_edges(hold, known, sighting, ended, lost=lost) for hold in found]
+        never_again = sighting.absent_after_ms is None and sighting.last_ms < lost_before_ms
+        end = _End(
+            shown=terminal_ms.get(pod.uid),
+            silence_ms=silence_ms,
+            lost=sighting.vanished or never_again,
+        )
+        holds += [_with_edges(hold, known, sighting, end) for hold in found]
     return holds, notes
 
 
@@ -192,35 +198,39 @@ def _facts_of(pod: SeenPod, facts: PodAnswers, first_ready_ms: Mapping[str, int]
     )
 
 
-def _with_edges(
-    hold: PodHold,
-    pod: PodFacts,
-    sighting: Sighting,
-    ended: tuple[int, int] | None,
-    *,
-    lost: bool,
-) -> PodHold:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """What is known of a pod's end: see `pod_holds`."""
+
+    shown: tuple[int, int] | None
+    silence_ms: int
+    lost: bool
+
+
+def _with_edges(hold: PodHold, pod: PodFacts, sighting: Sighting, end: _End) -> PodHold:
     """Return the hold with the widest span that the scrapes allow."""
     start_ms, start_unsure_ms = hold.start_ms, hold.start_unsure_ms
     if pod.scheduled_ms is None:
         start_ms = max(start_ms, sighting.absent_before_ms or start_ms)
         start_unsure_ms = max(0, sighting.first_ms - start_ms)
-    end_ms, end_unsure_ms = hold.end_ms, 0
-    if ended is not None:
-        shown_ms, before_ms = ended
-        end_ms, end_unsure_ms = shown_ms, shown_ms - max(before_ms, start_ms)
+    end_ms, end_unsure_ms, end_lost = hold.end_ms, 0, False
+    if end.shown is not None:
+        end_ms, seen_ms = end.shown[0], max(end.shown[1], start_ms)
+        end_lost = end_ms - seen_ms > end.silence_ms
+        end_ms = seen_ms if end_lost else end_ms
+        end_unsure_ms = end_ms - seen_ms
+    elif end_ms == OPEN_MS and end.lost:
+        end_ms, end_lost = sighting.last_ms, True
     elif end_ms == OPEN_MS and sighting.absent_after_ms is not None:
         end_ms = sighting.absent_after_ms
         end_unsure_ms = end_ms - max(sighting.last_ms, start_ms)
-    elif end_ms == OPEN_MS and lost:
-        end_ms = sighting.last_ms
     return replace(
         hold,
         start_ms=start_ms,
         start_unsure_ms=min(start_unsure_ms, max(0, end_ms - start_ms)),
         end_ms=max(start_ms, end_ms),
         end_unsure_ms=end_unsure_ms,
-        end_lost=lost and end_ms == sighting.last_ms,
+        end_lost=end_lost,
         source=HoldSource.KUBE_STATE_METRICS,
     )
 

@@ -11,26 +11,35 @@ from app.usage.samples import SampleSet
 
 Int64s = npt.NDArray[np.int64]
 
+# A scrape speaks for two; the half more lets one be missed although scrapes are not quite regular.
+_SILENT_SCRAPES = 2.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """An object between its first and its last scrape, and the scrapes next to them without it.
 
     ``absent_before_ms`` and ``absent_after_ms`` are None where no scrape of a target that showed
-    the object lies there.
+    the object lies there. An object that ``vanished`` went in a silence: nobody looked for longer
+    than scrapes speak for, and then it was gone.
     """
 
     first_ms: int
     last_ms: int
     absent_before_ms: int | None
     absent_after_ms: int | None
+    vanished: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTimes:
-    """The instants at which each target was scraped, ascending."""
+    """The instants at which each target was scraped, ascending.
+
+    More than ``silence_ms`` between two scrapes is a silence.
+    """
 
     by_target: Mapping[str, Int64s]
+    silence_ms: int
 
     def sighting(self, targets: Sequence[str], first_ms: int, last_ms: int) -> Sighting:
         """Return where an object stands among the scrapes of the targets that showed it.
@@ -40,11 +49,13 @@ class ScrapeTimes:
         """
         before = [self._before(target, first_ms) for target in targets]
         after = [self._after(target, last_ms) for target in targets]
+        absent_after_ms = min((at for at in after if at is not None), default=None)
         return Sighting(
             first_ms=first_ms,
             last_ms=last_ms,
             absent_before_ms=max((at for at in before if at is not None), default=None),
-            absent_after_ms=min((at for at in after if at is not None), default=None),
+            absent_after_ms=absent_after_ms,
+            vanished=absent_after_ms is not None and absent_after_ms - last_ms > self.silence_ms,
         )
 
     def observed(self, longest_ms: int) -> Spans:
@@ -78,8 +89,8 @@ class ScrapeTimes:
         return int(times[index]) if index < len(times) else None
 
 
-def scrape_times(sets: Sequence[SampleSet]) -> ScrapeTimes:
-    """Collect the instants of all samples by target."""
+def scrape_times(sets: Sequence[SampleSet], scrape_ms: int) -> ScrapeTimes:
+    """Collect the instants of all samples by target, of which one is due every ``scrape_ms``."""
     instants: dict[str, list[Int64s]] = {}
     for samples in sets:
         targets = samples.labels["target"].to_numpy()
@@ -88,5 +99,6 @@ def scrape_times(sets: Sequence[SampleSet]) -> ScrapeTimes:
             mine = (targets == target)[owner]
             instants.setdefault(str(target), []).append(np.unique(samples.at_ms[mine]))
     return ScrapeTimes(
-        {target: np.unique(np.concatenate(parts)) for target, parts in instants.items()}
+        {target: np.unique(np.concatenate(parts)) for target, parts in instants.items()},
+        silence_ms=round(_SILENT_SCRAPES * scrape_ms),
     )

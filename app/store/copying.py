@@ -12,6 +12,8 @@ import psycopg
 from psycopg import pq, sql
 from sqlalchemy import Connection
 
+from app.store.engine import named_failures
+
 # Signature, flags and length of the header extension of PostgreSQL's binary COPY format.
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 _TRAILER = b"\xff\xff"
@@ -77,7 +79,11 @@ def copy_in(
         sql.Identifier(table),
         sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
     )
-    with _cursor(connection) as cursor, cursor.copy(statement) as copy:
+    with (
+        named_failures(connection),
+        _cursor(connection) as cursor,
+        cursor.copy(statement) as copy,
+    ):
         copy.write(_HEADER)
         for code in np.unique(pattern) if nulls else (0,):
             rows = np.flatnonzero(pattern == code) if nulls else slice(None)
@@ -99,7 +105,8 @@ def copy_out(
 
     ``parameters`` are written ``%(name)s``; instants are given to it as the query casts them.
     """
-    body = _fetch(connection, query, parameters or {})
+    with named_failures(connection):
+        body = _fetch(connection, query, parameters or {})
     record = _record(columns, frozenset())
     size = len(body) - len(_HEADER) - len(_TRAILER)
     if size % record.itemsize:

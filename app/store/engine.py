@@ -1,9 +1,12 @@
 """Engines: the service works as a role that owns nothing; migrations work as the login."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -22,12 +25,27 @@ _OPTIONS = (
 # SQLSTATEs: undefined_table, undefined_function, undefined_column, invalid_parameter_value,
 # undefined_object (the role does not exist).
 _NOT_MIGRATED = frozenset({"42P01", "42883", "42703", "22023", "42704"})
+# SQLSTATEs: lock_not_available, deadlock_detected, query_canceled, disk_full, out_of_memory,
+# read_only_sql_transaction.
+_TRY_AGAIN = "Another run works on the same rows; try again when it is done."
+_BUSY = {
+    "55P03": _TRY_AGAIN,
+    "40P01": _TRY_AGAIN,
+    "57014": "It took longer than the limit of a statement; ask for less at once.",
+    "53100": "Give the database's disk more room.",
+    "53200": "Give the database more memory.",
+    "25006": "Use a database that can be written, not a standby.",
+}
 # What Postgres says of a role of ours that is not there, or that the login may not work as.
 _ROLE_TROUBLE = 'role "gpuledger_'
 
 
 class DatabaseUnavailableError(GpuledgerError):
     """No connection to the database."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """The database is there and did not do it: others hold it, or it is full."""
 
 
 class SchemaError(GpuledgerError):
@@ -92,19 +110,43 @@ def _options(role: str | None) -> str:
     return _OPTIONS if role is None else f"{_OPTIONS} -c role={role}"
 
 
+@contextmanager
+def named_failures(connection: Connection) -> Iterator[None]:
+    """Name the failures of what is sent past SQLAlchemy as its own are named."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        yield
+    except psycopg.Error as error:
+        named = _named(error, connection.engine.url, lost=driver.closed)
+        if named is None:
+            raise
+        raise named from error
+
+
 def _explain(context: ExceptionContext) -> None:
-    """Name the two failures a user can act on; everything else stays what it is."""
-    original = context.original_exception
+    lost = context.connection is None or context.is_disconnect
+    url = context.engine.url if context.engine else None
+    named = _named(context.original_exception, url, lost=lost)
+    if named is not None:
+        raise named from context.original_exception
+
+
+def _named(original: BaseException | None, url: URL | None, *, lost: bool) -> GpuledgerError | None:
+    """Name the failures a user can act on; None for everything else, which stays what it is."""
     state = getattr(original, "sqlstate", None)
-    if state in _NOT_MIGRATED or (context.connection is None and _ROLE_TROUBLE in str(original)):
+    if state in _NOT_MIGRATED or (lost and _ROLE_TROUBLE in str(original)):
         message = f"The database does not fit this version: {_first_line(original)}."
-        raise SchemaError(message, hint="Run `gpuledger db upgrade`.") from original
-    if context.connection is None:
-        where = context.engine.url.render_as_string() if context.engine else "the database"
+        return SchemaError(message, hint="Run `gpuledger db upgrade`.")
+    if state in _BUSY:
+        message = f"The database could not do it: {_first_line(original)}."
+        return DatabaseBusyError(message, hint=_BUSY[state])
+    if lost:
+        where = url.render_as_string() if url else "the database"
         message = f"There is no connection to {where}: {_first_line(original)}."
-        raise DatabaseUnavailableError(
-            message, hint="Start Postgres or correct GPULEDGER_DATABASE_URL."
-        ) from original
+        hint = "Start Postgres or correct GPULEDGER_DATABASE_URL."
+        return DatabaseUnavailableError(message, hint=hint)
+    return None
 
 
 def _first_line(error: BaseException | None) -> str:

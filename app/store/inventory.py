@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.store.holds import HoldStore
@@ -86,7 +86,10 @@ class InventoryStore:
         self._put_counts(node, {count.gpu_model: count for count in counts}, at_ms, since_ms)
 
     def put_node_facts(self, nodes: Iterable[NodeFacts], *, at_ms: int) -> None:
-        """Store nodes without their devices: what prices are matched with."""
+        """Store nodes without their devices: what prices are matched with.
+
+        An ended node that was seen after its end goes on.
+        """
         self._names.ensure_cluster(self._cluster)
         rows = [
             {
@@ -114,10 +117,12 @@ class InventoryStore:
             for column in NODES.columns
             if not column.primary_key
         }
+        seen_after = NODES.c.deleted_at < statement.excluded.seen_at
+        end = case((seen_after, None), else_=NODES.c.deleted_at)
         self._connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["cluster_id", "node_id"],
-                set_=fresh,
+                set_={**fresh, "deleted_at": end},
                 where=statement.excluded.seen_at >= NODES.c.seen_at,
             ),
             rows,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from app.store.tables.working import RUNS
 from app.units.window import Window, from_ms
@@ -99,6 +99,15 @@ class RunStore:
                 )
             )
         )
+
+    def reached_ms(self, workflow: str) -> int:
+        """Return the latest end of a window that a workflow has done; 0 if there is none."""
+        reached: int | None = self._connection.scalar(
+            select(func.max(RUNS.c.window_end)).where(
+                RUNS.c.workflow == workflow, RUNS.c.outcome == Outcome.OK.value
+            )
+        )
+        return reached or 0
 
     def latest(self, workflow: str = "", *, limit: int = 50) -> tuple[Run, ...]:
         """Return the last runs, of one workflow or of all, the latest first."""

@@ -108,6 +108,13 @@ class WindowStore:
         have = {state.window.start_ms for state in self.within(window)}
         return tuple(hour for hour in window.hours() if hour.start_ms not in have)
 
+    def are_rated(self, window: Window) -> bool:
+        """Say whether every hour of the window is collected and was rated."""
+        states = self.within(window)
+        return len(states) == window.length_ms // HOUR_MS and all(
+            state.rated_revision is not None for state in states
+        )
+
     def mark(self, start_ms: int, end_ms: int) -> int:
         """Say that an input of rating changed for the hours that touch the span; return how many.
 

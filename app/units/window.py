@@ -9,6 +9,8 @@ from app.errors import InputError
 HOUR_MS = 3_600_000
 # An instant that has not come: 9999-01-01T00:00:00Z. Holds and nodes that still live end here.
 OPEN_MS = 253_370_764_800_000
+# The years that the ledger knows: before them there is no GPU-hour, after them all is open.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,10 +30,11 @@ class Window:
             if instant.tzinfo is None:
                 message = f"The {name} {instant.isoformat()} has no time zone."
                 raise WindowError(message, hint="Write it in UTC, as 2026-11-23T10:00:00Z.")
-            # Milliseconds are rounded down: without its own check a microsecond would pass.
-            if not 0 <= to_ms(instant) < OPEN_MS:
-                message = f"The {name} {instant.isoformat()} is not of the years 1970 to 9998."
+            if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+                years = f"{FIRST_YEAR} to {LAST_YEAR}"
+                message = f"The {name} {instant.isoformat()} is not of the years {years}."
                 raise WindowError(message, hint="Check the year.")
+            # Milliseconds are rounded down: without its own check a microsecond would pass.
             if to_ms(instant) % HOUR_MS or instant.microsecond:
                 message = f"The {name} {instant.isoformat()} is not a whole UTC hour."
                 raise WindowError(message, hint="Windows are whole hours: 10:00, 11:00.")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -35,18 +35,22 @@ from app.wiring.clients import (
 from app.workflows.collecting import Collected, collect_hour
 from app.workflows.publishing import Published, due_reports, publish
 from app.workflows.rating import RateCounts, rate_window
-from app.workflows.waste import Detected, NothingCollectedError, Notified, detect, notify
+from app.workflows.waste import Detected, Notified, detect, notify
 
 if TYPE_CHECKING:
     from app.workflows.watch import WatchCounts
 
 log = logging.getLogger(__name__)
 
+_APP = Path(__file__).resolve().parents[1]
+
 # Without any collected hour, a worker begins this far back: what Prometheus still knows by default
 # (15 days) less a day for slow starts.
 _FIRST_HOURS_BACK = 14 * 24
 # `service_minutes` shows the shape of the traffic; the hourly facts are kept for ever.
 _MINUTES_KEPT_DAYS = 35
+# A detection waits so long for a cluster whose hours are not all collected and rated.
+_DETECTION_WAIT = timedelta(hours=12)
 # Hours of which a source answered only partly are tried again for this long.
 _PARTIAL_RETRY_HOURS = 7 * 24
 
@@ -189,6 +193,12 @@ class Ledger:
         first = first_remembered(prometheus_source(cluster), Window(back, end))
         return () if first is None else tuple(Window(first, end).hours())
 
+    def is_whole(self, cluster_name: str, window: Window) -> bool:
+        """Say whether an hour is collected, and not only in part."""
+        with self.engine.connect() as connection:
+            states = WindowStore(connection, cluster_name).within(window)
+        return bool(states) and not any(state.partial for state in states)
+
     def windows_to_rate(self, cluster_name: str) -> tuple[Window, ...]:
         """Return the collected hours whose charges are not those of their facts and inputs."""
         with self.engine.connect() as connection:
@@ -204,9 +214,14 @@ class Ledger:
                 for cluster in sorted(clusters)
             )
 
+    def require_prometheus(self, cluster_name: str) -> None:
+        """Raise if a cluster's metrics cannot be asked for."""
+        prometheus_source(self.settings.cluster(cluster_name)).build_info()
+
     def detect(self, at: datetime) -> Detected:
         """Look for waste in the hours before ``at``."""
-        with self._journal("detect") as counts:
+        evidence = self._evidence_before(at)
+        with self._journal("detect", window=evidence) as counts:
             result = detect(
                 at,
                 engine=self.engine,
@@ -216,25 +231,34 @@ class Ledger:
             counts.update(found=result.found, to_announce=result.to_announce)
         return result
 
-    def detection_is_due(self, at: datetime) -> bool:
-        """Say whether no detection has run yet since the billing day of ``at`` settled."""
-        settle = max((one.settle_minutes for one in self.settings.clusters), default=0)
-        settled = (at - timedelta(minutes=settle)).astimezone(self.settings.zone)
-        midnight = settled.replace(hour=0, minute=0, second=0, microsecond=0)
-        with self.engine.connect() as connection:
-            last = RunStore(connection).latest("detect", limit=1)
-        return not last or last[0].started_ms < to_ms(midnight + timedelta(minutes=settle))
-
     def detect_due(self, at: datetime) -> Detected | None:
-        """Run the daily detection if it is due and there is evidence for it."""
-        if not self.detection_is_due(at):
+        """Look for waste before the last midnight of the billing zone that settled, once.
+
+        As long as an hour of the evidence is not collected and rated there is nothing to look at;
+        a cluster that stays behind is waited for half a day.
+        """
+        settle = self._settle()
+        midnight = (at - settle).astimezone(self.settings.zone)
+        midnight = midnight.replace(hour=0, minute=0, second=0, microsecond=0)
+        evidence = self._evidence_before(midnight.astimezone(UTC))
+        with self.engine.connect() as connection:
+            done_ms = RunStore(connection).reached_ms("detect")
+            ready = [
+                WindowStore(connection, name).are_rated(evidence) for name in self.cluster_names
+            ]
+        patient = at < evidence.end + settle + _DETECTION_WAIT
+        if done_ms >= evidence.end_ms or not any(ready) or (patient and not all(ready)):
             return None
-        settle = max((one.settle_minutes for one in self.settings.clusters), default=0)
-        try:
-            return self.detect(at - timedelta(minutes=settle))
-        except NothingCollectedError as error:
-            log.info("%s", error)
-            return None
+        return self.detect(evidence.end)
+
+    def _evidence_before(self, at: datetime) -> Window:
+        end = hour_of(at).start
+        return Window(end - timedelta(hours=self.settings.waste.evidence_hours), end)
+
+    def _settle(self) -> timedelta:
+        """Return the longest time after which an hour of any cluster has settled."""
+        minutes = max((one.settle_minutes for one in self.settings.clusters), default=0)
+        return timedelta(minutes=minutes)
 
     def notify(self) -> Notified:
         """Send what nobody was told of yet; without any webhook nothing is sent or claimed."""
@@ -275,28 +299,32 @@ class Ledger:
 
     def publish(self, name: str, period: str, *, path: Path | None = None) -> Published:
         """Make a period's report and write it."""
-        return publish(
-            self.report(name),
-            period,
-            engine=self.engine,
-            zone=self.settings.zone,
-            currency=self.settings.currency,
-            folder=self.settings.report_out,
-            path=path,
-            at_ms=to_ms(self.now()),
-        )
+        with self._journal("publish") as counts:
+            published = publish(
+                self.report(name),
+                period,
+                engine=self.engine,
+                zone=self.settings.zone,
+                currency=self.settings.currency,
+                folder=self.settings.report_out,
+                path=path,
+                at_ms=to_ms(self.now()),
+            )
+            counts.update(number=published.made.number, provisional=int(published.made.provisional))
+        return published
 
     def publish_due(self, at: datetime) -> tuple[Published, ...]:
-        """Make every report that is due at ``at``."""
-        settle = max((one.settle_minutes for one in self.settings.clusters), default=0)
+        """Make every report that is due at ``at``; one that fails is logged and stays due."""
         due = due_reports(
-            self.reports(),
-            at,
-            engine=self.engine,
-            zone=self.settings.zone,
-            settle=timedelta(minutes=settle),
+            self.reports(), at, engine=self.engine, zone=self.settings.zone, settle=self._settle()
         )
-        return tuple(self.publish(definition.name, period.name) for definition, period in due)
+        done: list[Published] = []
+        for definition, period in due:
+            try:
+                done.append(self.publish(definition.name, period.name))
+            except GpuledgerError as error:
+                log.error("%s of %s was not made: %s", definition.name, period.name, error)  # noqa: TRY400 - a foreseen failure needs no traceback
+        return tuple(done)
 
     def collected_clusters(self) -> tuple[str, ...]:
         """Return the clusters that the ledger has hours of, configured or not."""
@@ -304,7 +332,18 @@ class Ledger:
             return tuple(sorted(NameStore(connection).clusters().values()))
 
     def _reports_dir(self) -> Path:
-        return self.settings.reports_dir
+        """Return the folder of definitions: where none is set, ./reports or those that come along.
+
+        Refuses a folder that is set and not there: its reports would silently never be due.
+        """
+        folder = self.settings.reports_dir
+        if folder.is_dir():
+            return folder
+        if "reports_dir" in self.settings.model_fields_set:
+            message = f"There is no folder {folder} of report definitions."
+            raise SettingsError(message, hint="Correct reports_dir, or leave it out.")
+        packaged = _APP / "_reports"
+        return packaged if packaged.is_dir() else _APP.parent / "reports"
 
     @contextmanager
     def _journal(

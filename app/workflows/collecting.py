@@ -195,6 +195,7 @@ def _put_names(
         return
     watched = set(known.node_uids.values()) if given.watched else set()
     last_ms = int(seen.observed.end.max(initial=window.start_ms))
+    ends: dict[str, int] = {}
     for span in sorted(seen.nodes, key=lambda span: span.start_ms):
         if span.node.uid in watched:
             continue
@@ -202,8 +203,10 @@ def _put_names(
         store.put_node(span.node, counts, at_ms=span.start_ms)
         # What a node is may be told later than its devices are.
         store.put_node_facts([span.node], at_ms=min(span.end_ms, last_ms))
-        if span.end_ms < OPEN_MS:
-            store.end_node(span.node.uid, span.end_ms)
+        ends[span.node.uid] = span.end_ms
+    for uid, end_ms in ends.items():
+        if end_ms < OPEN_MS:
+            store.end_node(uid, end_ms)
     if not given.watched and seen.observed.length():
         store.end_unseen(window, {span.node.uid for span in seen.nodes})
     store.holds.put(seen.holds, seen_ms=window.end_ms)

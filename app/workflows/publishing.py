@@ -96,7 +96,8 @@ def _wanted(
 ) -> bool:
     last = ReportStore(connection).latest(definition.name, period.name)
     hours = CostStore(connection, zone).incomplete_hours(period.window())
-    if last is None:
+    if last is None or last.sent_ms is None:
+        # One that was numbered and never reached its destination is made again.
         return hours.collected > 0
     return last.provisional and not (hours.missing or hours.partial or hours.pending)
 

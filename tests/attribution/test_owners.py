@@ -61,6 +61,35 @@ def test_all_labels_of_a_rule_must_be_there() -> None:
     assert owner(contract, team="x") == "unowned"
 
 
+@pytest.mark.parametrize(
+    ("label", "as_told"),
+    [
+        ("example.com/cost-team", "example_com_cost_team"),
+        ("costCenter/ownerTeam", "cost_center_owner_team"),
+        ("example.com/cost-team", "example.com/cost-team"),
+    ],
+)
+def test_a_label_is_known_by_the_name_that_kube_state_metrics_gives_it(
+    label: str, as_told: str
+) -> None:
+    contract = teams(Team(name="red", labels=((label, "x"),)))
+    ownership = Ownership(contract)
+
+    (span,) = ownership.teams_over("prod", "ml", {as_told: "x", "app": "y"}, 0, 10)
+
+    assert span.team == "red"
+    assert as_told in ownership.label_names
+
+
+def test_a_labels_own_name_wins_over_one_that_looks_like_it() -> None:
+    contract = teams(Team(name="red", labels=(("example.com/team", "x"),)))
+    labels = {"example.com/team": "x", "example_com_team": "y"}
+
+    (span,) = Ownership(contract).teams_over("prod", "ml", labels, 0, 10)
+
+    assert span.team == "red"
+
+
 def test_a_rule_may_name_its_clusters() -> None:
     contract = teams(Team(name="eu", namespaces=("ml-a",), clusters=("prod-eu", "test-eu")))
 

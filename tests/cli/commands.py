@@ -1,4 +1,4 @@
-"""Runs `gpuledger` as a user does: arguments, environment and a folder in, exit code and text out."""
+"""Runs `gpuledger` as a user does: arguments and environment in, exit code and text out."""
 
 import csv
 import io

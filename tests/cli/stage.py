@@ -7,6 +7,7 @@ from app.simulator.exposition import Exposition, Transform
 from app.simulator.fleet import Fleet
 from app.simulator.prometheus_api import SimulatedPrometheus
 from app.simulator.spec import HOUR_MS, FleetSpec
+from tests.cli.commands import CommandLine
 
 # 2025-11-03T10:00:00Z: any past hour, since only what has ended can be collected.
 TEN_MS = 1_762_164_000_000
@@ -49,7 +50,9 @@ def a_fleet(**options: object) -> Fleet:
 
 
 @contextmanager
-def prometheus_of(fleet: Fleet, transform: Transform | None = None) -> Iterator[SimulatedPrometheus]:
+def prometheus_of(
+    fleet: Fleet, transform: Transform | None = None
+) -> Iterator[SimulatedPrometheus]:
     """Serve what the fleet exposes, spoiled by ``transform`` on its way."""
     exposition = Exposition(fleet, transform=transform)
     with SimulatedPrometheus(fleet, lambda: TEN_MS + 2 * HOUR_MS, exposition=exposition) as served:
@@ -69,3 +72,16 @@ def cluster(name: str, prometheus: str, kubernetes: str = '{ mode = "off" }') ->
         f'prometheus = {{ url = "{prometheus}", timeout_seconds = 5 }}\n'
         f"kubernetes = {kubernetes}\n"
     )
+
+
+def everything(here: CommandLine) -> tuple[str, ...]:
+    """Return all that a user can read of the ledger, to see whether something changed it."""
+    grouped = "hour,cluster,node,gpu_model,team,cost_center,namespace,workload,pod,kind,charge"
+    asked = (
+        ("costs", *LONG_AGO, "--group-by", grouped, "--format", "csv"),
+        ("inference", *LONG_AGO, "--group-by", "hour,cluster,service,model", "--format", "csv"),
+        ("prices", "list", "--format", "csv"),
+        ("findings", "list", "--all", "--format", "csv"),
+        ("keys", "list", "--format", "csv"),
+    )
+    return tuple(here.run(*command).done().out for command in asked)

@@ -28,7 +28,7 @@ def ledger_of(database_url: str, prometheus_url: str) -> Ledger:
 if __name__ == "__main__":
     ledger = ledger_of(sys.argv[1], sys.argv[2])
     run_worker(
-        build_app(ledger, stalled_seconds=STALLED_SECONDS),
+        build_app(ledger),
         wait=True,
         heartbeat_seconds=HEARTBEAT_SECONDS,
         stalled_seconds=STALLED_SECONDS,

@@ -110,12 +110,8 @@ def deployment(tmp_path: Path, database_url: URL, database: Engine) -> Iterator[
     backfill(tmp_path / "fleet.om", tmp_path / "history")
     clock = VirtualClock(spec.opens_ms)
     with SimulatedKubernetes(fleet, clock) as kubernetes:
-        replay(
-            "watched", kubernetes=kubernetes, clock=clock, engine=database, until_ms=spec.end_ms
-        )
-        yield Deployment(
-            tmp_path, tmp_path / "history", database_url, database, kubernetes.url
-        )
+        replay("watched", kubernetes=kubernetes, clock=clock, engine=database, until_ms=spec.end_ms)
+        yield Deployment(tmp_path, tmp_path / "history", database_url, database, kubernetes.url)
 
 
 def test_an_hour_whose_history_is_lost_is_refused_unless_forced(deployment: Deployment) -> None:

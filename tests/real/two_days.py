@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sqlalchemy import Engine
 
@@ -15,9 +17,11 @@ from app.simulator.clock import VirtualClock
 from app.simulator.dcgm_series import DCGM_FAMILIES
 from app.simulator.exposition import FAMILIES, Exposition
 from app.simulator.fleet import Fleet
+from app.simulator.hardware import Node
 from app.simulator.kubernetes_api import SimulatedKubernetes
 from app.simulator.openmetrics import write_openmetrics
 from app.simulator.placement import EXPORTER_NAMESPACE, MONITORING_NAMESPACE
+from app.simulator.scrapes import KUBE_STATE_METRICS, outside, scrape_attempts
 from app.simulator.series import Series
 from app.simulator.spec import HOUR_MS, MINUTE_MS, SECOND_MS, FleetSpec, Outage
 from app.sources.catalogue import load_catalogue
@@ -173,8 +177,23 @@ def two_days(folder: Path, engine: Engine) -> Iterator[TwoDays]:
         yield days
 
 
+def uid_of(cluster: str, node: Node) -> str:
+    """Return the UID of a node in the ledger; kube-state-metrics exports none."""
+    return node.uid if cluster == WATCHED else f"ksm:{node.name}@{node.created_ms}"
+
+
+def scrapes_of_kube_state(fleet: Fleet) -> npt.NDArray[np.int64]:
+    """Return the instants at which kube-state-metrics told what there was."""
+    times = scrape_attempts(fleet.spec, KUBE_STATE_METRICS)
+    up = outside(times, fleet.outages, "") & outside(times, fleet.outages, KUBE_STATE_METRICS)
+    return times[up]
+
+
 def a_fleet() -> Fleet:
-    """Return five nodes of four GPUs; outages hurt every kind of target, one over an hour's end."""
+    """Return five nodes of four GPUs, on which outages of every kind of target hurt.
+
+    One goes over the end of an hour, one has a restart inside, one the end of a pod.
+    """
     spec = FleetSpec(
         seed=11,
         start_ms=START_MS,
@@ -194,10 +213,15 @@ def a_fleet() -> Fleet:
     fleet = Fleet.build(spec)
     engines = [pod for pod in fleet.pods if pod.service is not None and len(pod.runs) > 4]
     restarted = engines[0].runs[3].end_ms
+    ended = next(
+        pod
+        for pod in fleet.pods
+        if at(1, 8) < pod.finished_ms < at(1, 22) and pod.removed_ms - pod.finished_ms < MINUTE_MS
+    )
     silent = (
         (at(0, 5, 20, 13), at(0, 5, 27, 41), ""),
         (at(0, 9, 40, 5), at(0, 9, 48, 1), fleet.nodes[0].name),
-        (at(1, 20, 10), at(1, 20, 19, 30), "kube-state-metrics"),
+        (ended.finished_ms - 3 * MINUTE_MS, ended.removed_ms + 4 * MINUTE_MS, KUBE_STATE_METRICS),
         (at(0, 6, 51), at(0, 7, 9), engines[1].name),
         (restarted - 2 * MINUTE_MS, restarted + MINUTE_MS, engines[0].name),
     )
@@ -211,7 +235,6 @@ def _needed(name: str, made: tuple[Series, ...]) -> tuple[Series, ...]:
     These are phases that never came, pods of the system, the coarse activity of devices with a
     better one, and most of the bounds of latencies.
     """
-
 
     def tells(one: Series) -> bool:
         labels = dict(one.labels)

@@ -254,6 +254,19 @@ def test_a_history_that_begins_with_the_window_shows_as_fewer_beginnings(
     assert [one.family for one in lost] == ["counter_beginnings"]
 
 
+def test_samples_that_come_more_rarely_than_configured_are_named(harvested: Harvested) -> None:
+    spec = harvested.fleet.spec
+    with SimulatedPrometheus(harvested.fleet, lambda: spec.closes_ms) as server:
+        source = PrometheusSource(PrometheusSettings(url=server.url))
+        found = harvest(source, load_catalogue(), HOURS[0], scrape_ms=15_000)
+
+    named = found.notes.loc[found.notes["kind"] == "scrape_interval"].set_index("subject")
+    assert abs(named.loc["counters", "quantity"] - SCRAPE_MS) < 100
+    assert "gr_engine_active" in named.index
+    usual = harvested.by_hour[HOURS[0]].notes
+    assert "scrape_interval" not in set(usual["kind"])
+
+
 def test_nobody_there_raises() -> None:
     source = PrometheusSource(PrometheusSettings(url=f"http://127.0.0.1:{free_port()}", attempts=1))
 

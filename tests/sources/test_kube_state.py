@@ -173,4 +173,4 @@ def test_the_window_is_whole_and_says_what_it_saw(observed: Observed) -> None:
     seen = dict(zip(quiet.evidence["family"], quiet.evidence["seen"], strict=True))
     assert seen["pod_requests"] == seen["node_created"] == 120
     assert gap.evidence["seen"].max() < 120
-    assert set(quiet.notes["kind"]) == {"alias"}
+    assert set(quiet.notes["kind"]) == {"alias", "query"}

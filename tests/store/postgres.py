@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -54,9 +55,8 @@ def empty_database(postgres_server: URL) -> Iterator[URL]:
 @pytest.fixture
 def database_url(postgres_server: URL, postgres_url: URL) -> Iterator[URL]:
     """The address of a migrated database of its own, for a test that commits."""
-    name = f"ledger_{next(_NUMBERS)}"
-    yield _create(postgres_server, name, template=str(postgres_url.database))
-    _drop(postgres_server, name)
+    with another_database(postgres_server, postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -70,9 +70,8 @@ def database(database_url: URL) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def module_database_url(postgres_server: URL, postgres_url: URL) -> Iterator[URL]:
     """The address of a migrated database that the tests of one module share."""
-    name = f"ledger_{next(_NUMBERS)}"
-    yield _create(postgres_server, name, template=str(postgres_url.database))
-    _drop(postgres_server, name)
+    with another_database(postgres_server, postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +109,14 @@ def ledger(shared_engine: Engine) -> Iterator[Connection]:
         connection.begin()
         yield connection
         connection.rollback()
+
+
+@contextmanager
+def another_database(server: URL, template: URL) -> Iterator[URL]:
+    """The address of one more migrated database, for a test that compares two."""
+    name = f"ledger_{next(_NUMBERS)}"
+    yield _create(server, name, template=str(template.database))
+    _drop(server, name)
 
 
 def _create(server: URL, name: str, *, template: str) -> URL:

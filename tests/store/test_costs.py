@@ -16,6 +16,7 @@ from app.store.dimensions import GroupError
 from app.store.inventory import InventoryStore
 from app.store.naming import NameStore
 from app.store.usage import UsageStore
+from app.store.windows import RatingVersions, WindowStore
 from app.units.window import HOUR_MS, Window
 from tests.store.builders import (
     CLUSTER,
@@ -76,6 +77,13 @@ def fill_two_hours(ledger: Connection) -> None:
         hour = an_hour(after)
         UsageStore(ledger, CLUSTER).replace(hour, facts(hour))
         ChargeStore(ledger, CLUSTER, UTC).replace(hour, two_teams(hour))
+    rate(ledger, CLUSTER)
+
+
+def rate(ledger: Connection, cluster: str) -> None:
+    """Say that all hours were rated as they are."""
+    windows = WindowStore(ledger, cluster)
+    windows.mark_rated(windows.pending(), RatingVersions(rating=1, prices=1, contract=1))
 
 
 def two_teams(hour: Window) -> pd.DataFrame:
@@ -221,6 +229,20 @@ def test_a_row_with_a_line_without_a_price_is_incomplete(
     assert rows["unpriced_ms"].to_dict() == {"ml": 0, "platform": 0, "search": HOUR_MS}
 
 
+def test_a_row_with_time_that_nobody_vouches_for_is_incomplete(
+    ledger: Connection, store: CostStore
+) -> None:
+    hours = Window(an_hour().start, an_hour(1).end)
+    unobserved = a_charge(an_hour(1), ChargeKind.UNOBSERVED, team="platform")
+    ChargeStore(ledger, CLUSTER, UTC).replace(
+        an_hour(1), charges(two_teams(an_hour(1)), unobserved)
+    )
+
+    rows = store.costs(hours, ["team"]).rows.set_index("team")
+
+    assert rows["complete"].to_dict() == {"ml": True, "platform": False, "search": True}
+
+
 def test_a_window_that_lacks_an_hour_is_incomplete(store: CostStore) -> None:
     whole = store.costs(Window(an_hour().start, an_hour(1).end), ["team"])
     lacking = store.costs(Window(an_hour().start, an_hour(2).end), ["team"])
@@ -233,6 +255,7 @@ def test_a_partial_hour_makes_its_window_incomplete(ledger: Connection, store: C
     UsageStore(ledger, CLUSTER).replace(
         an_hour(1), facts(an_hour(1), partial=True), forced_reason="a test"
     )
+    rate(ledger, CLUSTER)
 
     found = store.costs(an_hour(1), ["team"])
 
@@ -240,8 +263,32 @@ def test_a_partial_hour_makes_its_window_incomplete(ledger: Connection, store: C
     assert store.costs(an_hour(), ["team"]).hours.complete
 
 
-def test_charges_that_wait_for_a_rating_are_said_to(store: CostStore) -> None:
-    assert store.costs(DAY, ["team"]).hours.pending == 2
+def test_charges_that_wait_for_a_rating_are_said_to_and_are_there(
+    ledger: Connection, store: CostStore
+) -> None:
+    WindowStore(ledger, CLUSTER).mark(NOON_MS, NOON_MS + 2 * HOUR_MS)
+
+    hours = store.costs(Window(an_hour().start, an_hour(1).end), ["team"]).hours
+
+    assert (hours.pending, hours.unrated, hours.complete) == (2, 0, True)
+
+
+def test_an_hour_that_was_never_rated_is_incomplete(ledger: Connection, store: CostStore) -> None:
+    UsageStore(ledger, CLUSTER).replace(an_hour(2), facts(an_hour(2)))
+
+    hours = store.costs(Window(an_hour().start, an_hour(2).end), ["team"]).hours
+
+    assert (hours.pending, hours.missing, hours.unrated, hours.complete) == (1, 0, 1, False)
+
+
+@pytest.mark.parametrize(("days_before", "missing"), [(7, 1), (9, 0)])
+def test_a_cluster_that_stopped_telling_is_lacking_until_it_is_taken_for_gone(
+    ledger: Connection, store: CostStore, days_before: int, missing: int
+) -> None:
+    last = an_hour(-24 * days_before)
+    UsageStore(ledger, "other").replace(last, facts(last))
+
+    assert store.costs(an_hour(), ["team"]).hours.missing == missing
 
 
 def test_a_zone_with_half_hours_cuts_its_days_in_the_middle_of_an_hour(ledger: Connection) -> None:

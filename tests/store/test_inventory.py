@@ -103,6 +103,18 @@ def test_a_deleted_node_ends_with_its_deletion(store: InventoryStore) -> None:
     assert store.pools(an_hour(1)).empty
 
 
+def test_only_a_later_sighting_undoes_the_end_of_a_node(store: InventoryStore) -> None:
+    store.put_node(a_node(), [a_count()], at_ms=NOON_MS)
+    store.end_node(a_node().uid, NOON_MS)
+
+    store.put_node_facts([a_node()], at_ms=NOON_MS)
+    ends = [store.pools(an_hour(-1))["end_ms"].tolist()]
+    store.put_node_facts([a_node()], at_ms=NOON_MS + MINUTE_MS)
+    ends += [store.pools(an_hour(-1))["end_ms"].tolist()]
+
+    assert ends == [[NOON_MS], [OPEN_MS]]
+
+
 def test_models_of_a_node_that_replace_each_other_follow_in_time(store: InventoryStore) -> None:
     changed = NOON_MS + 20 * MINUTE_MS
     node = a_node(created_ms=NOON_MS)
@@ -262,6 +274,24 @@ def test_owners_are_found_by_labels_as_a_mapping(store: InventoryStore) -> None:
     assert row["labels"] == {"app": "ranker-0", "team": "search"}
 
 
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("team", "tier"), {"team": "search"}),
+        (("tier",), {}),
+        ((), {}),
+    ],
+)
+def test_owners_are_read_with_the_labels_that_matter(
+    store: InventoryStore, names: tuple[str, ...], labels: dict[str, str]
+) -> None:
+    store.put_hold(a_hold())
+
+    row = store.holds.owners([ids()["hold_id"]], names).iloc[0]
+
+    assert (row["namespace"], row["labels"]) == ("search-prod", labels)
+
+
 def test_a_node_that_was_made_again_under_its_name_is_another(store: InventoryStore) -> None:
     store.put_node(a_node(uid="first", created_ms=NOON_MS - HOUR_MS), [a_count()], at_ms=NOON_MS)
     store.put_node(a_node(uid="second", created_ms=NOON_MS), [a_count()], at_ms=NOON_MS)
@@ -280,6 +310,7 @@ def test_a_node_goes_by_its_own_uid_once_it_is_known(store: InventoryStore) -> N
     store.end_node(made_up, NOON_MS + MINUTE_MS)
 
     assert store.known_nodes() == {("gpu-1", NOON_MS): own}
+    assert store.pools(an_hour())["node_id"].tolist() == [node_id(CLUSTER, own)]
 
 
 def test_the_watch_reaches_as_far_as_its_last_span(store: InventoryStore) -> None:

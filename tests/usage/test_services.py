@@ -152,6 +152,25 @@ def test_carried_growth_is_flagged_and_named() -> None:
     assert facts.notes["kind"].tolist() == ["counter_carried"]
 
 
+def test_observations_stay_in_their_buckets_where_replicas_have_other_bounds() -> None:
+    ttft = "TIME_TO_FIRST_TOKEN_BUCKET"
+    holds = (HOLD, a_hold(2, workload_id=50, pod="ranker-1"))
+    facts = served(
+        buckets=counter_samples(
+            rising(ttft, 10, le="0.1"),
+            rising(ttft, 30, le="1"),
+            rising(ttft, 31, le="+Inf"),
+            rising(ttft, 5, le="0.5", pod="ranker-1"),
+            rising(ttft, 7, le="1.0", pod="ranker-1"),
+            rising(ttft, 7, le="+Inf", pod="ranker-1"),
+        ),
+        holds=holds,
+    )
+
+    observed = dict(zip(facts.latency_usage["le"], facts.latency_usage["increments"], strict=True))
+    assert observed == {0.1: 10, 0.5: 5, 1.0: 20 + 2, float("inf"): 1}
+
+
 def test_buckets_add_up_over_replicas_by_bound() -> None:
     ttft = "TIME_TO_FIRST_TOKEN_BUCKET"
     holds = (HOLD, a_hold(2, workload_id=50, pod="ranker-1"))
@@ -169,7 +188,7 @@ def test_buckets_add_up_over_replicas_by_bound() -> None:
     rows = facts.latency_usage[["metric", "le", "increments"]].to_numpy().tolist()
     assert rows == [
         [LatencyMetric.TIME_TO_FIRST_TOKEN, 0.5, 3],
-        [LatencyMetric.TIME_TO_FIRST_TOKEN, float("inf"), 6],
+        [LatencyMetric.TIME_TO_FIRST_TOKEN, float("inf"), 3],
     ]
 
 

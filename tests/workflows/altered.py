@@ -117,9 +117,7 @@ def renamed_exposition(fleet: Fleet, names: Names) -> Exposition:
     of_label = {"namespace": names.namespaces, "pod": names.pods, "Hostname": names.nodes}
 
     def other(one: Series) -> Series:
-        labels = {
-            label: of_label.get(label, {}).get(text, text) for label, text in one.labels
-        }
+        labels = {label: of_label.get(label, {}).get(text, text) for label, text in one.labels}
         return series(labels, one.at_ms, one.value)
 
     def transform(name: str, made: tuple[Series, ...]) -> tuple[Series, ...]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.engine import URL
 
@@ -20,8 +19,10 @@ from app.simulator.spec import HOUR_MS, MINUTE_MS
 from tests.workflows.killable import Board, follow, gather
 from tests.workflows.nursery import Nursery
 
-# Virtual time between two looks; resource versions expire after 5 minutes of it.
-_STEP_MS = 240_000
+# Virtual time between two looks, and between the last look and a death: a watch whose streams are
+# open learns at each look how far it is.
+_STEP_MS = 1_200_000
+_LAST_STEP_MS = 120_000
 # An hour is collected once the watch has surely passed its end, or has surely missed it.
 _SETTLE_MS = 20 * MINUTE_MS
 _LIMIT_SECONDS = 30.0
@@ -41,7 +42,7 @@ class CountedKubernetes(SimulatedKubernetes):
 
     watches = 0
 
-    def answer(self, path: str, form: dict[str, str], authorization: str) -> Any:
+    def answer(self, path: str, form: dict[str, str], authorization: str) -> object:
         answer = super().answer(path, form, authorization)
         self.watches += "watch" in form
         return answer
@@ -64,6 +65,7 @@ class Day:
         self._listed = 0
         self._watcher = 0
         self._dice = random.Random(name)
+        self.cut_short = 0
 
     def run(self, deaths: Sequence[Death]) -> None:
         """Live through the day; then collect all hours in peace."""
@@ -72,8 +74,7 @@ class Day:
             self._begin()
             for death in deaths:
                 self._live_until(death.at_ms)
-                self._die()
-                self._collect_and_die(death.at_ms)
+                self._die(death.at_ms)
                 self.board.write("clock_ms", death.back_ms)
                 self._begin()
             self._live_until(spec.closes_ms)
@@ -112,7 +113,8 @@ class Day:
             self._wait(partial(self._has, wanted), "the watch having what was sent")
             self._pace(now_ms)
             later = (turn for turn in turns if turn > now_ms)
-            self.board.write("clock_ms", min(now_ms + _STEP_MS, at_ms, *later))
+            goal_ms = at_ms if now_ms >= at_ms - _LAST_STEP_MS else at_ms - _LAST_STEP_MS
+            self.board.write("clock_ms", min(now_ms + _STEP_MS, goal_ms, *later))
 
     def _has(self, events: int) -> bool:
         return self.board.read("events") >= events
@@ -120,25 +122,22 @@ class Day:
     def _pace(self, now_ms: int) -> None:
         """Give the watch a moment to learn how far it is: a quiet hour would pass in no time."""
         for _ in range(_PACE_TURNS):
-            if self.board.read("until_ms") >= now_ms - _STEP_MS // 2:
+            if self.board.read("until_ms") >= now_ms - _LAST_STEP_MS:
                 return
             time.sleep(0.002)
 
-    def _die(self) -> None:
+    def _die(self, at_ms: int) -> None:
+        """Kill the watcher amid what was sent last, and a collector amid the hour settled last."""
+        spec = self.fleet.spec
+        last_ms = (min(at_ms - _SETTLE_MS, spec.end_ms) // HOUR_MS - 1) * HOUR_MS
+        collector = 0
+        if last_ms >= spec.start_ms:
+            collector = self._nursery.start(gather, **self._arguments(), hours=[last_ms])
         time.sleep(self._dice.uniform(0.0, 0.04))
         self._nursery.kill(self._watcher)
-
-    def _collect_and_die(self, at_ms: int) -> None:
-        """Begin to collect what settled last, and be killed at it."""
-        spec = self.fleet.spec
-        settled = [*range(spec.start_ms, min(at_ms - _SETTLE_MS, spec.end_ms) - HOUR_MS, HOUR_MS)]
-        if not settled:
-            return
-        self.board.write("hour_ms", 0)
-        child = self._nursery.start(gather, **self._arguments(), hours=settled[-2:])
-        self._wait(lambda: self.board.read("hour_ms") > 0, "the collector at work")
-        time.sleep(self._dice.uniform(0.0, 0.5))
-        self._nursery.kill(child)
+        if collector:
+            time.sleep(self._dice.uniform(0.0, 0.4))
+            self.cut_short += self._nursery.kill(collector)
 
     def _wait(self, done: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _LIMIT_SECONDS

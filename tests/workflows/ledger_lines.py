@@ -49,9 +49,7 @@ def charged_lines(
     An identity that is not of the fleet keeps its number as a name, so that it is found.
     """
     nodes = {node_id(cluster, node.uid): node.name for node in fleet.nodes}
-    holds = {
-        hold_id(cluster, one.pod_uid, GPU_RESOURCE): one.pod_uid for one in fleet.truth.holds
-    }
+    holds = {hold_id(cluster, one.pod_uid, GPU_RESOURCE): one.pod_uid for one in fleet.truth.holds}
     names = {team_id(name): name for name in teams}
     lines: dict[LineKey, Charged] = {}
     columns = ["node_id", "hold_id", "team_id", "kind", "gpu_ms", "cost_nanos", "priced"]

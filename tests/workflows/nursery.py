@@ -32,10 +32,12 @@ class Nursery:
         """Fork a child that does a job of `killable`; return its process id."""
         return self._ask({"job": job.__name__, "arguments": arguments})
 
-    def kill(self, pid: int) -> None:
-        """End a child at this very instant, if it still runs."""
+    def kill(self, pid: int) -> bool:
+        """End a child at this very instant; say whether it had not ended well by itself."""
         os.kill(pid, signal.SIGKILL)
-        assert self.wait(pid) in {0, -signal.SIGKILL}, self._log.read_text(encoding="utf-8")
+        code = self.wait(pid)
+        assert code in {0, -signal.SIGKILL}, self._log.read_text(encoding="utf-8")
+        return code != 0
 
     def wait(self, pid: int) -> int:
         """Return how a child ended: its exit code, or the signal as a negative number."""
@@ -81,16 +83,21 @@ def keep(commands: IO[str]) -> None:
         if "wait" in command:
             _, status = os.waitpid(command["wait"], 0)
             children.discard(command["wait"])
-            print(os.waitstatus_to_exitcode(status), flush=True)
+            _answer(os.waitstatus_to_exitcode(status))
             continue
         pid = os.fork()
         if pid == 0:
             _live(getattr(killable, command["job"]), command["arguments"])
         children.add(pid)
-        print(pid, flush=True)
+        _answer(pid)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def _answer(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
 
 
 def _live(job: Job, arguments: dict[str, object]) -> None:

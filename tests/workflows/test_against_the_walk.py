@@ -1,12 +1,9 @@
-"""The ledger of a small fleet equals a walk of every millisecond: watched, unwatched, crowded."""
-
-from dataclasses import replace
+"""The ledger of a small fleet equals a walk of every millisecond, through all workflows."""
 
 import pytest
 from sqlalchemy import Engine
 
 from app.simulator.fleet import Fleet
-from app.simulator.kubernetes_events import Resource
 from tests.oracle.ledger_oracle import HELD, STRANDED, UNALLOCATED, UNOBSERVED
 from tests.workflows.activity_lines import exposed_samples, wrong_activity
 from tests.workflows.ledger_lines import disagreements

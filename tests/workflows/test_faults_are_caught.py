@@ -56,9 +56,7 @@ class Eventful:
 
     def walk_check(self, charges: pd.DataFrame) -> list[str]:
         """Compare every line with the walk of every millisecond."""
-        return disagreements(
-            self.lines(charges), self.expected, self.world.segments(self.terms)
-        )
+        return disagreements(self.lines(charges), self.expected, self.world.segments(self.terms))
 
     def sum_check(self, charges: pd.DataFrame) -> list[str]:
         """Compare each node's cost with the price of its capacity."""
@@ -75,9 +73,7 @@ class Eventful:
 @pytest.fixture(scope="module")
 def eventful(module_database: Engine) -> Iterator[Eventful]:
     fleet = crowded(Fleet.build(a_spec(SEED)), OVERLAP_MS)
-    silent = Outage(
-        start_ms=BEGINS_MS, end_ms=BEGINS_MS + GAP_MS, target=fleet.nodes[0].name
-    )
+    silent = Outage(start_ms=BEGINS_MS, end_ms=BEGINS_MS + GAP_MS, target=fleet.nodes[0].name)
     fleet = replace(fleet, outages=(silent,))
     terms = drawn_terms(SEED, fleet.spec.opens_ms, fleet.spec.closes_ms)
     exposition = without_kube_state(fleet)
@@ -145,9 +141,7 @@ def test_a_shared_device_counted_for_each_sharer_is_caught_by_the_sums(
 
     assert eventful.sum_check(faulty)
     with pytest.raises(UsageMismatchError, match="contradicts itself"):
-        eventful.world.rerated(
-            eventful.terms, hold_usage=each_sharer_whole(eventful.hold_usage)
-        )
+        eventful.world.rerated(eventful.terms, hold_usage=each_sharer_whole(eventful.hold_usage))
 
 
 def with_idle_of(charges: pd.DataFrame, team: str) -> pd.DataFrame:

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine
 
+from app.simulator.exposition import Exposition
 from app.simulator.fleet import Fleet
 from app.simulator.prometheus_api import SimulatedPrometheus
+from app.simulator.series import Series
 from app.simulator.spec import HOUR_MS, MINUTE_MS, FleetSpec, Outage
 from app.sources.catalogue import load_catalogue
 from app.sources.prometheus import PrometheusSettings, PrometheusSource
 from app.store.inventory import InventoryStore
+from app.store.naming import NameStore
 from app.store.usage import UsageStore
 from app.units.window import Window, from_ms
+from app.usage.products import canonical_model
 from app.workflows.collecting import Collected, CollectFrom, collect_hour
 from tests.store.builders import a_count, a_node
 
@@ -33,14 +37,14 @@ class Source:
     engine: Engine
     url: str
 
-    def collect(self, hour: int) -> Collected:
+    def collect(self, hour: int, *, watched: bool = False) -> Collected:
         given = CollectFrom(
             cluster=CLUSTER,
             source=PrometheusSource(PrometheusSettings(url=self.url)),
             catalogue=load_catalogue(),
             scrape_ms=30_000,
             counter_lookback_ms=24 * HOUR_MS,
-            watched=False,
+            watched=watched,
         )
         return collect_hour(given, window(hour), engine=self.engine)
 
@@ -50,7 +54,7 @@ def window(hour: int) -> Window:
 
 
 @pytest.fixture(scope="module")
-def prometheus_url() -> Iterator[str]:
+def fleet() -> Fleet:
     """Three nodes of two GPUs for three hours; in the second one nobody tells of them."""
     spec = FleetSpec(
         seed=5,
@@ -66,8 +70,12 @@ def prometheus_url() -> Iterator[str]:
         unhealthy_devices=0,
         outages=(SILENT,),
     )
-    fleet = Fleet.build(spec)
-    with SimulatedPrometheus(fleet, lambda: spec.closes_ms) as prometheus:
+    return Fleet.build(spec)
+
+
+@pytest.fixture(scope="module")
+def prometheus_url(fleet: Fleet) -> Iterator[str]:
+    with SimulatedPrometheus(fleet, lambda: fleet.spec.closes_ms) as prometheus:
         yield prometheus.url
 
 
@@ -121,3 +129,38 @@ def test_what_a_node_is_may_be_told_after_its_devices(source: Source) -> None:
     with source.engine.connect() as connection:
         nodes = InventoryStore(connection, CLUSTER).nodes()
     assert (nodes["instance_type"] != "").all()
+
+
+def test_nodes_count_once_when_a_watch_tells_their_own_uids(source: Source, fleet: Fleet) -> None:
+    source.collect(0)
+    with source.engine.begin() as connection:
+        store = InventoryStore(connection, CLUSTER)
+        made_up = [*store.known_nodes().values()]
+        for node in fleet.nodes:
+            own = a_node(node.name, uid=node.uid, created_ms=node.created_ms)
+            store.put_node(own, [a_count(2, 2)], at_ms=TEN_MS + 2 * HOUR_MS)
+        for uid in made_up:
+            store.end_node(uid, TEN_MS + HOUR_MS)
+
+    again = source.collect(0, watched=True)
+
+    assert again.capacity_ms == GPUS * HOUR_MS
+
+
+def test_nodes_without_labels_have_the_models_that_their_exporters_show(
+    fleet: Fleet, database: Engine
+) -> None:
+    def unlabeled(family: str, made: tuple[Series, ...]) -> tuple[Series, ...]:
+        return () if family == "kube_node_labels" else made
+
+    exposition = Exposition(fleet, transform=unlabeled)
+    now = fleet.spec.closes_ms
+    with SimulatedPrometheus(fleet, lambda: now, exposition=exposition) as prometheus:
+        Source(database, prometheus.url).collect(0)
+
+    with database.connect() as connection:
+        store, names = UsageStore(connection, CLUSTER), NameStore(connection).gpu_models()
+        models = {names[model] for model in store.pool_usage(window(0))["gpu_model_id"]}
+        notes = store.notes(window(0))
+    assert models == {canonical_model(node.shape.model_name) for node in fleet.nodes}
+    assert "node_labels" in set(notes.loc[notes["kind"] == "missing_family", "subject"])

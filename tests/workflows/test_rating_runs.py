@@ -1,12 +1,16 @@
 import pandas as pd
+import pytest
 from sqlalchemy import Engine
 
+from app.attribution.capacity import UsageMismatchError
 from app.store.charges import ChargeStore
 from app.store.inventory import InventoryStore
+from app.store.usage import UsageStore
 from app.store.windows import WindowStore
+from app.usage import frames
 from app.workflows.rating import rate_window
-from tests.store.builders import CLUSTER, a_hold, an_hour
-from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
+from tests.store.builders import CLUSTER, a_hold, an_hour, facts
+from tests.workflows.stored import PRICES, UTC_ZONE, collect, contract, prices, span
 
 
 def _charges(engine: Engine, hours: int) -> pd.DataFrame:
@@ -60,6 +64,42 @@ def test_hours_that_were_never_collected_are_left_out(database: Engine) -> None:
     counts = rate_window(CLUSTER, span(10), engine=database, billing_zone=UTC_ZONE)
 
     assert counts.hours == 2
+
+
+def test_prices_that_come_while_a_month_is_rated_count_from_the_next_day_on(
+    database: Engine,
+) -> None:
+    collect(database, hours=37)
+    prices(database)
+    contract(database)
+    dearer = PRICES.replace("3.00", "4.00")
+
+    def import_once(_hours: int) -> None:
+        prices(database, dearer)
+
+    rate_window(CLUSTER, span(37), engine=database, billing_zone=UTC_ZONE, progress=import_once)
+
+    with database.connect() as connection:
+        states = WindowStore(connection, CLUSTER).within(span(37))
+    # From noon: half a day, a whole one, and an hour.
+    assert [state.price_version for state in states] == [1] * 36 + [2]
+    assert [state.pending for state in states] == [True] * 36 + [False]
+
+
+def test_a_day_that_cannot_be_rated_leaves_those_before_it_rated(database: Engine) -> None:
+    prices(database)
+    collect(database, hours=13)
+    last = an_hour(12)
+    with database.begin() as connection:
+        nobody = facts(last, holds=frames.empty(frames.HOLD_USAGE))
+        UsageStore(connection, CLUSTER).replace(last, nobody)
+
+    with pytest.raises(UsageMismatchError):
+        rate_window(CLUSTER, span(13), engine=database, billing_zone=UTC_ZONE)
+
+    with database.connect() as connection:
+        states = WindowStore(connection, CLUSTER).within(span(13))
+    assert [state.pending for state in states] == [False] * 12 + [True]
 
 
 def test_a_rating_says_from_which_versions_it_was_made(database: Engine) -> None:

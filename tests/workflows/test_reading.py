@@ -1,13 +1,19 @@
 from decimal import Decimal
+from math import inf
 
+import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
 from app.attribution.charges import ChargeKind
 from app.store.charges import ChargeStore
+from app.store.usage import UsageStore
+from app.usage import frames
+from app.usage.identity import model_id
+from app.usage.kinds import LatencyMetric
 from app.workflows.rating import rate_window
 from app.workflows.reading import ChargeNotFoundError, cost_sums, explanation, inference_sums
-from tests.store.builders import CLUSTER
+from tests.store.builders import CLUSTER, an_hour, facts, ids
 from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
 
 
@@ -63,6 +69,28 @@ def test_an_hour_that_lacks_makes_the_answer_incomplete(rated: Engine) -> None:
     assert costs.hours.missing == 1
     assert not costs.rows["complete"].any()
     assert not inference.rows["complete"].any()
+
+
+def test_percentiles_are_read_from_the_buckets_of_all_hours(database: Engine) -> None:
+    # The engine of the second hour has other bounds.
+    hours = ({0.1: 40, 0.5: 40, inf: 0}, {0.05: 20, 1.0: 0, inf: 0})
+    collect(database, hours=2)
+    with database.begin() as connection:
+        for number, buckets in enumerate(hours):
+            key = (an_hour(number).start_ms, ids()["workload_id"], model_id("llama"))
+            rows = [(*key, int(LatencyMetric.TIME_TO_FIRST_TOKEN), *one) for one in buckets.items()]
+            latencies = pd.DataFrame(rows, columns=[*frames.LATENCY_USAGE.columns])
+            stored = facts(an_hour(number), latencies=latencies)
+            UsageStore(connection, CLUSTER).replace(an_hour(number), stored)
+    with database.connect() as connection:
+        (row,) = inference_sums(connection, span(2), ("model",), zone=UTC_ZONE).rows.to_dict(
+            "records"
+        )
+
+    # The 50th of 100: 20 lie up to 0.05, 40 up to 0.1; 0.05 + 0.05 × 30 / 40.
+    assert row["ttft_p50_seconds"] == pytest.approx(0.0875)
+    # The 95th: 60 lie up to 0.1, 40 up to 0.5; 0.1 + 0.4 × 35 / 40.
+    assert row["ttft_p95_seconds"] == pytest.approx(0.45)
 
 
 def test_filters_let_through_only_what_they_name(rated: Engine) -> None:

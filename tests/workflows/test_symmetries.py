@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -40,9 +41,7 @@ def terms_of(fleet: Fleet) -> Terms:
 def named(charges: pd.DataFrame, fleet: Fleet, teams: Iterable[str]) -> Counter[tuple[object, ...]]:
     """Return the charges with names in the place of identities."""
     nodes = {node_id(CLUSTER, node.uid): node.name for node in fleet.nodes}
-    holds = {
-        hold_id(CLUSTER, one.pod_uid, GPU_RESOURCE): one.pod for one in fleet.truth.holds
-    }
+    holds = {hold_id(CLUSTER, one.pod_uid, GPU_RESOURCE): one.pod for one in fleet.truth.holds}
     names = {team_id(name): name for name in teams}
     rows = charges.assign(
         node=charges["node_id"].map(nodes),
@@ -143,7 +142,10 @@ def test_a_cut_moves_a_pool_by_a_nano_and_a_line_by_a_nano_per_split(database: E
     prices = {"p5.48xlarge": "4.123457", "p4de.24xlarge": "2.8", "g6e.48xlarge": "1.1"}
     whole = Terms(
         rates=tuple(Rate(instance_type=name, price=price) for name, price in prices.items()),
-        owners=(Ownership(namespaces=("search-*",), team="search"), Ownership(namespaces=("ml-*",), team="ml")),
+        owners=(
+            Ownership(namespaces=("search-*",), team="search"),
+            Ownership(namespaces=("ml-*",), team="ml"),
+        ),
     )
     draw = random.Random(SEED)
     moved: Counter[int] = Counter()
@@ -174,7 +176,7 @@ def cut_at(terms: Terms, cuts: list[int]) -> Terms:
         rates=tuple(
             replace(rate, from_ms=low, to_ms=high)
             for rate in terms.rates
-            for low, high in zip(edges, edges[1:], strict=False)
+            for low, high in pairwise(edges)
         ),
     )
 

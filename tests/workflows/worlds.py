@@ -115,7 +115,7 @@ class World:
         return collect_hour(given, WINDOW, engine=self.engine, forced_reason=forced_reason)
 
     def rate(self, terms: Terms, *rows: str) -> pd.DataFrame:
-        """Import the terms, with ``rows`` added to the prices, rate the hour, return its charges."""
+        """Import the terms and more ``rows`` of prices, rate the hour, return its charges."""
         options = {
             "engine": self.engine,
             "billing_zone": ZoneInfo("UTC"),
@@ -186,7 +186,9 @@ class World:
         pools, _ = self.usage()
         return segments_by_node(pools, terms.borders(), CLUSTER, self.fleet)
 
-    def walked(self, terms: Terms, observed: Sequence[Span] | None = None, **given: object) -> Ledger:
+    def walked(
+        self, terms: Terms, observed: Sequence[Span] | None = None, **given: object
+    ) -> Ledger:
         """Walk the hour: every millisecond of the fleet's life, every second before and after.
 
         Observed is by default what the ledger says was watched, and held is what was told.

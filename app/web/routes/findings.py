@@ -1,18 +1,19 @@
 """Findings of waste under /v1/findings: the list, and what people decide about one."""
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from app.chargeback.tables import amount, plain, seconds
 from app.findings.states import Decision, DecisionKind, TrackedFinding
 from app.findings.values import FindingKind, FindingState
 from app.units.identity import id_of_text, id_text
-from app.units.window import from_ms
+from app.units.window import FIRST_YEAR, LAST_YEAR, from_ms
 from app.web.auth import Reader, RequestLedger, Writer, dependencies
 from app.web.paging import DEFAULT_PAGE, Cursor, Key, Limit, link_to, page_of
 from app.web.parameters import takes
@@ -101,6 +102,15 @@ class DecisionBody(BaseModel):
 
     reason: Reason = ""
     until: AwareDatetime | None = None
+
+    @field_validator("until")
+    @classmethod
+    def _is_in_the_ledgers_time(cls, until: datetime | None) -> datetime | None:
+        # At the calendar's ends an instant may have no UTC.
+        if until is not None and not FIRST_YEAR <= until.year <= LAST_YEAR:
+            message = f"must be of the years {FIRST_YEAR} to {LAST_YEAR}"
+            raise ValueError(message)
+        return until
 
 
 @router.get(

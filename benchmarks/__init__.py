@@ -1,0 +1,1 @@
+"""How fast the ledger is, as ratios to work that nobody can avoid: `python -m benchmarks`."""

@@ -1,0 +1,181 @@
+"""`python -m benchmarks`: measures, prints and writes docs/benchmarks.md; --quick tries it out."""
+
+import argparse
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.markdown import Markdown
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+
+from app.sources.prometheus import PrometheusSettings, PrometheusSource
+from app.store.embedded import stop_server
+from app.store.engine import engine_of
+from benchmarks import asking, collecting, rating
+from benchmarks.database import analyze, new_database
+from benchmarks.history import history_of
+from benchmarks.machine import load, machine
+from benchmarks.measuring import measured
+from benchmarks.month import make_month
+from benchmarks.page import page
+from benchmarks.results import Asking, Collecting, Rating
+from benchmarks.scale import FULL, QUICK, Scale, spec_of
+from benchmarks.watching import watch_fleet
+from tests.real.prometheus import running_prometheus
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PAGE = _ROOT / "docs" / "benchmarks.md"
+_CACHE = _ROOT / "var" / "bench-cache"
+_GPUS_PER_NODE = 8
+# What a dashboard asks for, and within how many milliseconds it should have it.
+_QUESTIONS = (("team", 50.0), ("namespace,gpu_model,day", 150.0))
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run of the benchmarks keeps its things."""
+
+    data_dir: Path
+    rows: Path
+    cache: Path
+
+    def folder(self, name: str) -> Path:
+        """Return a folder for rows that are copied again."""
+        folder = self.rows / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def main() -> None:
+    """Run the benchmarks that the arguments ask for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a hundred GPUs, two days")
+    parser.add_argument("--out", type=Path, help="the page to write; docs/benchmarks.md by default")
+    parser.add_argument("--cache", type=Path, default=_CACHE, help="where history is kept")
+    arguments = parser.parse_args()
+    scale = QUICK if arguments.quick else FULL
+    out = arguments.out or (None if arguments.quick else _PAGE)
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=arguments.cache, prefix="run-", ignore_cleanup_errors=True) as run:
+        place = _Place(Path(run), Path(run) / "rows", arguments.cache)
+        try:
+            text_of_page = _run(scale, place)
+        finally:
+            stop_server(place.data_dir)
+    if out is not None:
+        out.write_text(text_of_page, encoding="utf-8")
+    Console().print(Markdown(text_of_page))
+
+
+def _run(scale: Scale, place: _Place) -> str:
+    before = load()
+    url = new_database(place.data_dir, "bench")
+    collected, prometheus = _collecting(scale, place, url)
+    rated = _rating(scale, place, url)
+    asked = _asking(scale, url)
+    with engine_of(url).connect() as connection:
+        postgres = str(connection.scalar(text("SHOW server_version")))
+    return page(
+        command="python -m benchmarks" + (" --quick" if scale is QUICK else ""),
+        loads=(before, load()),
+        machine=[*machine(postgres, prometheus)],
+        collecting=collected,
+        rating=rated,
+        asking=asked,
+        teams=scale.teams,
+        nodes=scale.nodes,
+    )
+
+
+def _collecting(scale: Scale, place: _Place, url: URL) -> tuple[Collecting, str]:
+    """Collect the hour of a tenth of the fleet, then of all of it, beside the least there is."""
+    small_url = new_database(place.data_dir, "small")
+    small = []
+    with running_prometheus(_prepared(place, small_url, scale.small_nodes)) as prometheus:
+        for number in range(scale.collect_runs + 1):
+            _say(f"Collecting an hour of {_gpus(scale.small_nodes):,} GPUs, run {number}")
+            small.append(measured(collecting.collect, small_url, prometheus.url, scale.hour))
+    folder = place.folder("facts")
+    runs, baseline = [], []
+    with running_prometheus(_prepared(place, url, scale.nodes)) as prometheus:
+        _say(f"Collecting an hour of {_gpus(scale.nodes):,} GPUs, noting the questions")
+        recorded = measured(collecting.record, url, prometheus.url, scale.hour, folder).value
+        for number in range(scale.collect_runs):
+            _say(f"Collecting and comparing, run {number + 1}")
+            baseline.append(
+                measured(collecting.fetch_and_copy, url, prometheus.url, recorded.asked, folder)
+            )
+            runs.append(measured(collecting.collect, url, prometheus.url, scale.hour))
+        source = PrometheusSource(PrometheusSettings(url=prometheus.url))
+        version = source.build_info().version
+    found = Collecting(
+        recorded=recorded,
+        body_bytes=baseline[0].value,
+        runs=runs,
+        baseline=baseline,
+        # As with the large fleet the first run is for warming up.
+        small=small[1:],
+        gpus=_gpus(scale.nodes),
+        small_gpus=_gpus(scale.small_nodes),
+    )
+    return found, version
+
+
+def _prepared(place: _Place, url: URL, nodes: int) -> Path:
+    """Return the fleet's history; its inventory is in the database then."""
+    spec = spec_of(nodes)
+    _say(f"Making the history of {_gpus(nodes):,} GPUs, unless it is kept")
+    history = history_of(spec, place.cache)
+    _say("Watching pods and nodes")
+    measured(watch_fleet, url, spec)
+    analyze(url)
+    return history
+
+
+def _rating(scale: Scale, place: _Place, url: URL) -> Rating:
+    _say(f"Storing {scale.days} days of facts")
+    month = measured(make_month, url, scale.hour, scale.month, scale.teams).value
+    analyze(url)
+    folder = place.folder("charges")
+    runs, baseline = [], []
+    for number in range(scale.rate_runs):
+        _say(f"Rating and comparing, run {number + 1}")
+        runs.append(measured(rating.rate, url, scale.month))
+        if not number:
+            measured(rating.keep_charges, url, scale.month, folder)
+        baseline.append(measured(rating.copy_out_and_in, url, scale.month, folder))
+    # The baseline writes no rollup: leave a ledger that is whole.
+    measured(rating.rate, url, scale.month)
+    shutil.rmtree(folder)
+    analyze(url)
+    return Rating(month=month, body_bytes=baseline[0].value, runs=runs, baseline=baseline)
+
+
+def _asking(scale: Scale, url: URL) -> Asking:
+    secret = asking.create_key(url)
+    served = []
+    with asking.served_api(url) as address:
+        for group_by, limit_ms in _QUESTIONS:
+            _say(f"Asking for the month's costs by {group_by}")
+            answer = measured(
+                asking.ask, address, secret, scale.month, group_by, scale.requests
+            ).value
+            served.append((group_by, limit_ms, answer))
+    return Asking(served=served)
+
+
+def _gpus(nodes: int) -> int:
+    return nodes * _GPUS_PER_NODE
+
+
+def _say(what: str) -> None:
+    console.print(what, style="dim")
+
+
+if __name__ == "__main__":
+    main()
