@@ -1,6 +1,8 @@
 """Asking the served API for the month's costs, as a dashboard does."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +12,12 @@ from math import ceil
 import requests
 from sqlalchemy.engine import URL
 
-from app.cli.arguments import now
-from app.cli.services import serve_ledger
-from app.settings import Settings
 from app.store.engine import engine_of
 from app.store.keys import KeyStore
 from app.units.window import Window
 from app.web.auth import new_secret, secret_sha256
 from app.web.reading import Scope
-from app.wiring import Ledger
-from benchmarks.measuring import Stopwatch
+from benchmarks.measuring import BenchmarkError, Stopwatch
 from tests.real.ports import LOOPBACK, answers, free_port, wait_until
 
 _WARM_UP = 3
@@ -57,21 +55,29 @@ def create_key(url: URL) -> str:
 
 @contextmanager
 def served_api(url: URL) -> Iterator[str]:
-    """Serve the ledger from a process of its own, as the command does; yields its address."""
+    """Let ``gpuledger serve`` serve the ledger; yields its address."""
     port = free_port()
-    process = multiprocessing.get_context("forkserver").Process(target=_serve, args=(url, port))
-    process.start()
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("GPULEDGER_")
+    }
+    environment["GPULEDGER_DATABASE_URL"] = url.render_as_string(hide_password=False)
+    process = subprocess.Popen(  # noqa: S603 our own command, without a shell
+        [sys.executable, "-m", "app", "serve", "--port", str(port)], env=environment
+    )
     address = f"http://{LOOPBACK}:{port}"
     try:
         wait_until(
-            lambda: not process.is_alive() or answers(f"{address}/readyz"),
+            lambda: process.poll() is not None or answers(f"{address}/readyz"),
             timeout_seconds=_START_SECONDS,
             what="the API becoming ready",
         )
+        if process.poll() is not None:
+            message = "The API did not start."
+            raise BenchmarkError(message, hint="Its own message stands above.")
         yield address
     finally:
         process.terminate()
-        process.join()
+        process.wait()
 
 
 def ask(
@@ -102,8 +108,3 @@ def ask(
         rows=len(body["rows"]),
         complete=body["complete"],
     )
-
-
-def _serve(url: URL, port: int) -> None:
-    ledger = Ledger(Settings(), url, engine_of(url), now)
-    serve_ledger(ledger, host=LOOPBACK, port=port)

@@ -13,7 +13,13 @@ from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
 from app.errors import GpuledgerError
 
 # What steps import, so that each begins at once.
-_PRELOADED = ("benchmarks.asking", "benchmarks.history", "benchmarks.rating", "benchmarks.watching")
+_PRELOADED = (
+    "benchmarks.asking",
+    "benchmarks.history",
+    "benchmarks.rating",
+    "benchmarks.warm",
+    "benchmarks.watching",
+)
 
 _Given = ParamSpec("_Given")
 _Value = TypeVar("_Value")
@@ -25,14 +31,20 @@ class BenchmarkError(GpuledgerError):
 
 
 class Stopwatch:
-    """Adds up the wall time of the blocks it is entered for; all else is preparation."""
+    """Adds up the wall time of the blocks it is entered for, and the process' own CPU time.
+
+    All else is preparation.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self._since = 0.0
+        self._cpu_since = 0.0
 
     def __enter__(self) -> Self:
         self._since = time.perf_counter()
+        self._cpu_since = time.process_time()
         return self
 
     def __exit__(
@@ -42,14 +54,16 @@ class Stopwatch:
         trace: TracebackType | None,
     ) -> None:
         self.seconds += time.perf_counter() - self._since
+        self.cpu_seconds += time.process_time() - self._cpu_since
 
 
 @dataclass(frozen=True, slots=True)
 class Measured(Generic[_Returned_co]):
-    """What a step returned, the wall time of its measured part, and its process' peak memory."""
+    """What a step returned, how long its measured part took, and its process' peak memory."""
 
     value: _Returned_co
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -90,4 +104,4 @@ def _run(
     value = step(stopwatch, *given, **named)
     # Linux counts kibibytes.
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    pipe.send(Measured(value, stopwatch.seconds, peak_mib))
+    pipe.send(Measured(value, stopwatch.seconds, stopwatch.cpu_seconds, peak_mib))

@@ -36,9 +36,8 @@ checks and the notes are the rating's own time.
 _ASKING = """\
 ## Asking for its costs
 
-The application of `gpuledger serve` in a process of its own, asked over loopback with an API key,
-{count} times in a row on one connection after a few that do not count. JSON answers have 1,000 rows
-a page; the sums are over all rows.
+`gpuledger serve` is asked over loopback with an API key, {count} times in a row on one connection
+after a few that do not count. JSON answers have 1,000 rows a page; the sums are over all rows.
 """
 
 
@@ -122,11 +121,12 @@ def _runs(*kinds: tuple[str, Sequence[Measured[object]]]) -> Iterator[str]:
             name,
             f"{median_seconds(runs):.2f} s",
             ", ".join(f"{run.seconds:.2f}" for run in runs),
+            f"{median(run.cpu_seconds for run in runs):.2f} s",
             f"{max(run.peak_mib for run in runs):.0f} MiB",
         )
         for name, runs in kinds
     )
-    return _table(("", "median", "runs, in order", "peak memory"), rows)
+    return _table(("", "median", "runs, in order", "own CPU", "peak memory"), rows)
 
 
 def _table(

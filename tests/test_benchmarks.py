@@ -83,6 +83,6 @@ def test_a_quantile_is_the_time_that_so_many_requests_kept() -> None:
 
 
 def test_the_middle_run_counts() -> None:
-    runs = [Measured(None, seconds, 1.0) for seconds in (9.0, 1.0, 2.0)]
+    runs = [Measured(None, seconds, 1.0, 1.0) for seconds in (9.0, 1.0, 2.0)]
 
     assert median_seconds(runs) == 2.0

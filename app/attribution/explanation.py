@@ -14,12 +14,12 @@ from app.units.window import OPEN_MS, from_ms
 from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, UsageFlag
 
 _MEANING = {
-    ChargeKind.USED: "held and active",
-    ChargeKind.IDLE: "held and not active",
-    ChargeKind.UNMEASURED: "held, and no sample says what it did",
-    ChargeKind.UNALLOCATED: "could be held and was held by nobody",
-    ChargeKind.STRANDED: "could not be held: unhealthy, or not advertised",
-    ChargeKind.UNOBSERVED: "no source says who held it",
+    ChargeKind.USED: "were held and active",
+    ChargeKind.IDLE: "were held and not active",
+    ChargeKind.UNMEASURED: "were held, and no sample says what they did,",
+    ChargeKind.UNALLOCATED: "could be held and were held by nobody",
+    ChargeKind.STRANDED: "could not be held, as unhealthy or not advertised,",
+    ChargeKind.UNOBSERVED: "have no known holder, as no source says who held it,",
 }
 _BASIS = {
     ActivityBasis.NONE: "no metric",
@@ -177,7 +177,7 @@ def _charge(facts: ChargeFacts) -> ExplanationStep:
     return ExplanationStep(
         "Charge",
         f"{_seconds(facts.gpu_ms)} GPU-seconds of {facts.gpu_model or 'an unknown GPU model'} on"
-        f" {facts.node} in {facts.cluster} were {_MEANING.get(facts.kind, facts.kind.name)}"
+        f" {facts.node} in {facts.cluster} {_MEANING.get(facts.kind, f'are {facts.kind.name}')}"
         f" between {_at(facts.start_ms)} and {_at(facts.end_ms)}: {cost}",
         (
             ("charge", id_text(facts.charge_id)),
@@ -191,6 +191,8 @@ def _payer(facts: ChargeFacts) -> ExplanationStep:
     because = facts.owner.because if facts.owner else "no contract says who owns it"
     if facts.owner and facts.owner.contested:
         because = f"{' and '.join(facts.owner.contested)} claim it equally: {because}"
+    elif (claim := because.removeprefix(f"{facts.team} by ")) != because:
+        because = f"the contract gives it {claim}"
     return ExplanationStep("Team", f"{facts.team or 'nobody'}, since {because}")
 
 

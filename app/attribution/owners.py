@@ -121,7 +121,7 @@ class Ownership:
         for from_ms, to_ms in _tiles(instants, start_ms, end_ms):
             platform = self.contract.platform_at(from_ms)
             team = platform.team if platform else ""
-            because = "the platform team pays for what nobody held" if team else "no platform team"
+            because = f"{'the' if team else 'no'} platform team pays for what nobody held"
             _append(spans, OwnerSpan(from_ms=from_ms, to_ms=to_ms, team=team, because=because))
         return tuple(spans)
 

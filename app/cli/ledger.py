@@ -1,5 +1,6 @@
 """Commands that fill the ledger: watch, collect, rate, detect, notify."""
 
+from collections import Counter
 from enum import Enum
 from functools import partial
 from typing import Annotated
@@ -165,8 +166,10 @@ def notify() -> None:
         )
     result = ledger.notify()
     console().print(f"{result.sent} messages sent.")
-    for failure in result.failures:
-        status_console().print(f"gpuledger: {failure}", style="bold red", markup=False)
+    # The same webhook fails the same way for every message of its channel.
+    for failure, count in Counter(result.failures).items():
+        words = f"{failure} ({count} messages)" if count > 1 else failure
+        status_console().print(f"gpuledger: {words}", style="bold red", markup=False)
     if result.failures:
         raise typer.Exit(1)
 

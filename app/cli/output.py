@@ -12,8 +12,8 @@ from rich.table import Table as RichTable
 from app.chargeback.tables import Cell, Table, csv_bytes, plain
 from app.errors import GpuledgerError
 
-# Wide enough that a table piped into a file keeps its columns.
-_PIPED_WIDTH = 200
+# Wider than any table: one that goes into a file or a pipe is never cut.
+_PIPED_WIDTH = 2000
 
 
 class Format(StrEnum):
@@ -68,7 +68,10 @@ def _print_for_people(table: Table, columns: tuple[str, ...], title: str) -> Non
     records = table.records()
     for name in columns:
         numeric = any(isinstance(record[name], Decimal | int) for record in records)
-        shown.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+        # A name that is cut names nothing: in a narrow terminal it goes on in the next line.
+        shown.add_column(
+            name.replace("_", " "), justify="right" if numeric else "left", overflow="fold"
+        )
     for record in records:
         shown.add_row(*(_for_people(record[name]) for name in columns))
     console().print(shown)

@@ -86,6 +86,9 @@ def worker(
     _require_upgraded(ledger)
     stopped = threading.Event()
     watchers = [] if once else _watchers(ledger, stopped)
+    if not ledger.settings.clusters:
+        note = "Note: no cluster is configured, so nothing is watched or collected."
+        status_console().print(note, style="yellow")
     status_console().print("The worker runs.")
     app = build_app(ledger)
     if once:

@@ -92,7 +92,7 @@ def send(
             raise _not_an_address(channel) from error
         except (OSError, HTTPException, UnicodeDecodeError) as error:
             if last:
-                raise _unreachable(channel, webhook_url, type(error).__name__) from error
+                raise _unreachable(channel, webhook_url, _reason(error)) from error
             wait = pause
         except ValueError as error:
             raise _not_an_address(channel) from error
@@ -150,6 +150,12 @@ def _pause_asked_for(answer: WebhookResponse, channel: str, pause: float) -> flo
 def _not_an_address(channel: str) -> SlackRefusedError:
     text = f"The webhook of {channel} is not a web address."
     return SlackRefusedError(text, hint=_DEFAULT_HINT, status=0, reason="")
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system says of a failure; never the address, which is a secret."""
+    inner = getattr(error, "reason", error)
+    return getattr(inner, "strerror", None) or type(inner).__name__
 
 
 def _unreachable(channel: str, webhook_url: str, trouble: str) -> SlackUnreachableError:

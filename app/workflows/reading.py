@@ -161,17 +161,15 @@ def explanation(connection: Connection, charge_id: int, currency: str) -> tuple[
     return record.team, explain(facts)
 
 
-def _owner(record: ChargeRecord, contract: Contract) -> OwnerSpan | None:
+def _owner(record: ChargeRecord, contract: Contract) -> OwnerSpan:
+    """Return who pays for the charge's beginning, and by which rule."""
+    ownership = Ownership(contract)
+    end_ms = max(record.end_ms, record.start_ms + 1)
     if record.hold is None:
-        return None
-    spans = Ownership(contract).teams_over(
-        record.cluster,
-        record.namespace,
-        record.labels,
-        record.start_ms,
-        max(record.end_ms, record.start_ms + 1),
-    )
-    return spans[0]
+        return ownership.payers_over(record.start_ms, end_ms)[0]
+    return ownership.teams_over(
+        record.cluster, record.namespace, record.labels, record.start_ms, end_ms
+    )[0]
 
 
 class _Described:

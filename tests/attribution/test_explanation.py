@@ -108,6 +108,22 @@ def test_the_charge_says_how_much_of_what_when_and_for_how_much() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (ChargeKind.IDLE, "were held and not active between"),
+        (ChargeKind.UNMEASURED, "were held, and no sample says what they did, between"),
+        (ChargeKind.UNALLOCATED, "could be held and were held by nobody between"),
+        (ChargeKind.STRANDED, "could not be held, as unhealthy or not advertised, between"),
+        (ChargeKind.UNOBSERVED, "have no known holder, as no source says who held it, between"),
+    ],
+)
+def test_the_charge_is_a_sentence_whatever_its_kind(kind: ChargeKind, words: str) -> None:
+    text = figures(replace(FACTS, kind=kind), "Charge")[""]
+
+    assert f"on node-1 in prod-eu {words} 2026" in text
+
+
 def test_the_price_names_its_row_and_the_rows_that_lost() -> None:
     price = figures(FACTS, "Price")
 

@@ -38,7 +38,10 @@ CLUSTER = "present"
 # Python, Postgres and the libraries start slowly while other tests have the cores.
 PATIENCE_SECONDS = 90.0
 HOURS = 2
-PRICE = "cluster,provider,region,instance_type,gpu_model,capacity_type,node,unit,price,currency,valid_from,valid_to,source\n,,,,,,,gpu_hour,3.00,USD,2026-01-01,,list\n"
+PRICE = """\
+cluster,provider,region,instance_type,gpu_model,capacity_type,node,unit,price,currency,valid_from,valid_to,source
+,,,,,,,gpu_hour,3.00,USD,2026-01-01,,list
+"""
 
 
 def present_ms() -> int:
@@ -122,6 +125,7 @@ def present(
             hours=HOURS,
             lead_ms=2 * HOUR_MS,
             nodes=2,
+            node_leaves=0,
             services=1,
             replicas=1,
             requests_per_second=0.05,
@@ -143,6 +147,7 @@ report_out = "{tmp_path / "reports"}"
 
 [waste]
 evidence_hours = {HOURS}
+idle_minimum_held_hours = 1
 
 [[clusters]]
 name = "{CLUSTER}"

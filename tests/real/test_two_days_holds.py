@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
+from app.simulator.hardware import Node
 from app.simulator.pods import GPU_RESOURCE, Pod
-from app.simulator.spec import OPEN_MS
 from app.simulator.truth import TrueHold
 from app.units.window import HOUR_MS, Window
 from app.usage.identity import hold_id, node_id
@@ -65,6 +66,15 @@ def stored_holds(two: TwoDays, cluster: str) -> dict[tuple[str, int], Held]:
     }
 
 
+def silences(two: TwoDays) -> list[tuple[int, int]]:
+    """Return the scrapes of kube-state-metrics between which it was silent for too long."""
+    return [
+        (low, high)
+        for low, high in pairwise(scrapes_of_kube_state(two.fleet).tolist())
+        if high - low > 2 * SCRAPE_MS
+    ]
+
+
 def test_held_time_is_exact_to_the_second_with_the_watch(two: TwoDays) -> None:
     expected = {(hold.pod_uid, hour.start_ms): held for hold, hour, held in true_holds(two)}
 
@@ -79,7 +89,7 @@ def test_held_time_is_exact_to_the_second_with_the_watch(two: TwoDays) -> None:
 
 def test_held_time_is_within_the_stated_uncertainty_without_the_watch(two: TwoDays) -> None:
     truth = {hold.pod_uid: hold for hold in two.fleet.truth.holds}
-    unsure = lost = 0
+    unsure, lost = 0, set[str]()
     for (pod_uid, hour_ms), held in stored_holds(two, UNWATCHED).items():
         hold = truth[pod_uid]
         low, high = (
@@ -88,7 +98,7 @@ def test_held_time_is_within_the_stated_uncertainty_without_the_watch(two: TwoDa
         if held.flags & UsageFlag.END_LOST:
             # Nobody looked when it ended: it is held up to the last evidence, then unobserved.
             assert held.end_ms <= high
-            lost += 1
+            lost.add(pod_uid)
             high = held.end_ms
         assert held.start_ms <= low <= held.start_ms + held.start_unsure_ms, hold.pod
         assert held.end_ms - held.end_unsure_ms <= high <= held.end_ms, hold.pod
@@ -99,7 +109,13 @@ def test_held_time_is_within_the_stated_uncertainty_without_the_watch(two: TwoDa
         assert slack_ms <= 2 * (SCRAPE_MS + 100)
         unsure += slack_ms > 0
     assert unsure > 5
-    assert lost == 1
+    assert lost == {
+        pod.uid
+        for low_ms, high_ms in silences(two)
+        for pod in two.fleet.pods
+        if pod.devices and low_ms < pod.finished_ms <= pod.removed_ms < high_ms
+    }
+    assert lost
 
 
 def test_only_pods_between_two_scrapes_escape_without_the_watch(two: TwoDays) -> None:
@@ -118,6 +134,16 @@ def test_only_pods_between_two_scrapes_escape_without_the_watch(two: TwoDays) ->
         assert hold.pod_uid in missed or (hold.pod_uid, hour.start_ms) in stored
 
 
+def seen_end_ms(two: TwoDays, node: Node) -> int:
+    """Return when a node's deletion is seen: by the next scrape, else at its last evidence."""
+    low, high = next(
+        pair
+        for pair in pairwise(scrapes_of_kube_state(two.fleet).tolist())
+        if pair[0] < node.deleted_ms <= pair[1]
+    )
+    return low if (low, high) in silences(two) else high
+
+
 @pytest.mark.parametrize("cluster", [WATCHED, UNWATCHED])
 def test_capacity_is_that_of_the_machines_while_they_were_there(two: TwoDays, cluster: str) -> None:
     pools, _ = two.usage(cluster)
@@ -129,10 +155,7 @@ def test_capacity_is_that_of_the_machines_while_they_were_there(two: TwoDays, cl
         for hour in WINDOW.hours():
             true_ms = two.fleet.truth.capacity_ms(hour.start_ms, hour.end_ms)[node.name]
             ms = found.pop((identity, hour.start_ms), 0)
-            leaves = hour.start_ms <= node.deleted_ms < OPEN_MS and node.deleted_ms < hour.end_ms
-            if cluster == UNWATCHED and leaves:
-                # The first scrape without the node ends it.
-                assert 0 <= ms - true_ms <= node.devices * (SCRAPE_MS + 100)
-            else:
-                assert ms == true_ms, (node.name, hour.start)
+            if cluster == UNWATCHED and hour.start_ms <= node.deleted_ms < hour.end_ms:
+                true_ms = node.devices * (seen_end_ms(two, node) - hour.start_ms)
+            assert ms == true_ms, (node.name, hour.start)
     assert not found

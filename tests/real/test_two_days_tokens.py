@@ -4,7 +4,11 @@ from collections import Counter
 
 import pytest
 
-from tests.real.two_days import UNWATCHED, WATCHED, WINDOW, TwoDays
+from app.simulator.pods import GPU_RESOURCE
+from app.store.usage import UsageStore
+from app.usage.identity import hold_id
+from app.workflows.reading import inference_sums
+from tests.real.two_days import UNWATCHED, WATCHED, WINDOW, ZONE, TwoDays
 from tests.real.two_days_tokens import (
     CACHED,
     GENERATION,
@@ -95,3 +99,50 @@ def test_the_minutes_sum_to_their_hours(two: TwoDays) -> None:
     assert len(sums) > 90
     for name in ("prompt", "generation", "request"):
         assert (sums[f"{name}_minutes"] == sums[f"{name}_hour"]).all()
+
+
+@pytest.mark.parametrize("cluster", [WATCHED, UNWATCHED])
+def test_what_a_service_cost_is_what_its_pods_were_charged(two: TwoDays, cluster: str) -> None:
+    """What a statement says of a service is the sum over its pods, and its tokens once."""
+    lines = stored_lines(two, cluster)
+    pods = {
+        hold_id(cluster, one.pod_uid, GPU_RESOURCE): one.workload_name
+        for one in two.fleet.truth.holds
+        if one.workload_kind == "Deployment"
+    }
+    charges = two.charges(cluster)
+    costs = charges.assign(service=charges["hold_id"].map(pods)).groupby("service")["cost_nanos"]
+    filters = (("cluster", (cluster,)),)
+
+    with two.engine.connect() as connection:
+        rows = inference_sums(connection, WINDOW, ["service"], filters, zone=ZONE).rows
+
+    assert dict(zip(rows["service"], rows["total_nanos"], strict=True)) == costs.sum().to_dict()
+    for quantity, column in ((PROMPT, "prompt_tokens"), (GENERATION, "generation_tokens")):
+        tokens: Counter[str] = Counter()
+        for line, count in lines.items():
+            tokens[line.workload] += count if line.quantity == quantity else 0
+        assert dict(zip(rows["service"], rows[column], strict=True)) == dict(tokens)
+    # Each of them has an hour with a gap, or time without a price.
+    assert rows["cost_per_million_tokens"].isna().all()
+    assert (rows["unit_cost_reason"] != "").all()
+
+
+@pytest.mark.parametrize("cluster", [WATCHED, UNWATCHED])
+def test_a_cold_start_lasts_from_binding_to_the_first_answer(two: TwoDays, cluster: str) -> None:
+    expected = {
+        hold_id(cluster, pod.uid, GPU_RESOURCE): (
+            pod.runs[0].serving_ms // 1000 - pod.scheduled_ms // 1000
+        )
+        for pod in two.fleet.pods
+        if pod.service is not None
+        and pod.runs
+        and WINDOW.start_ms <= pod.runs[0].serving_ms < WINDOW.end_ms
+    }
+
+    with two.engine.connect() as connection:
+        store = UsageStore(connection, cluster)
+        rows = store.cold_starts(WINDOW)
+
+    assert dict(zip(rows["hold_id"], rows["seconds"], strict=True)) == expected
+    assert len(expected) > 1

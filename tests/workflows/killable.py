@@ -45,7 +45,7 @@ def a_ledger(database: str, prometheus: str, kubernetes: str, board: Board) -> L
     cluster = ClusterSettings(
         name=CLUSTER,
         prometheus=PrometheusSettings(url=prometheus),
-        kubernetes=KubernetesSettings(mode="url", url=kubernetes),
+        kubernetes=KubernetesSettings(mode="url" if kubernetes else "off", url=kubernetes),
     )
     url = make_url(database)
     return Ledger(Settings(clusters=(cluster,)), url, engine_of(url), now)
@@ -66,11 +66,30 @@ def follow(*, database: str, prometheus: str, kubernetes: str, board: str) -> No
 
 
 def gather(
-    *, database: str, prometheus: str, kubernetes: str, board: str, hours: list[int]
+    *,
+    database: str,
+    prometheus: str,
+    kubernetes: str,
+    board: str,
+    hours: list[int],
+    forced_reason: str = "",
 ) -> None:
     """Collect hours, given by their starts."""
     shared = Board(Path(board))
     ledger = a_ledger(database, prometheus, kubernetes, shared)
     for start_ms in hours:
         shared.write("hour_ms", start_ms)
-        ledger.collect(CLUSTER, Window(from_ms(start_ms), from_ms(start_ms + HOUR_MS)))
+        ledger.collect(CLUSTER, _hour(start_ms), forced_reason=forced_reason)
+
+
+def charge(
+    *, database: str, prometheus: str, kubernetes: str, board: str, hours: list[int]
+) -> None:
+    """Rate hours, given by their starts."""
+    ledger = a_ledger(database, prometheus, kubernetes, Board(Path(board)))
+    for start_ms in hours:
+        ledger.rate(CLUSTER, _hour(start_ms))
+
+
+def _hour(start_ms: int) -> Window:
+    return Window(from_ms(start_ms), from_ms(start_ms + HOUR_MS))

@@ -119,7 +119,8 @@ def test_every_charge_explains_itself(rated: Engine) -> None:
     assert team == "search"
     for part in ("ranker-0", "nvidia.com/gpu", "3 USD per gpu-hour", "search-*", "960 of 960"):
         assert part in text, part
-    assert "nobody" in explained[ChargeKind.UNALLOCATED][1].text()
+    payer, unallocated = explained[ChargeKind.UNALLOCATED]
+    assert f"Team: {payer}, since the platform team pays for what nobody held" in unallocated.text()
 
 
 def test_a_charge_that_is_not_there_is_refused(rated: Engine) -> None:

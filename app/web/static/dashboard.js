@@ -271,7 +271,7 @@ function drawFindings(findings) {
       element("div", { class: "quiet" }, "Known or wanted? ", element("code", {}, `gpuledger findings ack ${row.id}`)),
     );
   });
-  const nothing = element("p", { class: "quiet" }, "Nothing is wasted, as far as the detectors can tell.");
+  const nothing = element("p", { class: "quiet" }, "No finding is open: nothing is wasted as far as the detectors can tell, or somebody is on it.");
   byId("findings").replaceChildren(...(items.length ? items : [nothing]));
 }
 
