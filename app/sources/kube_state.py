@@ -116,22 +116,18 @@ def kube_state_inventory(
     report.notes += odd
     _record(inquiry, answered)
     return Inventory(
-        nodes=tuple(
-            node
-            for node in nodes
-            if node.start_ms < window.end_ms and node.end_ms > window.start_ms
-        ),
-        holds=tuple(
-            hold
-            for hold in holds
-            if hold.start_ms < window.end_ms and hold.end_ms > window.start_ms
-        ),
+        nodes=tuple(node for node in nodes if _touches(node, window)),
+        holds=tuple(hold for hold in holds if _touches(hold, window)),
         # Without the requests nobody says who held what, however often nodes were scraped.
         observed=times.observed(reach_ms).clip(window.start_ms, window.end_ms),
         evidence=evidence_frame(report, STAND_IN),
         notes=notes_frame(report.notes),
         partial=report.partial,
     )
+
+
+def _touches(one: NodeSpan | PodHold, window: Window) -> bool:
+    return one.start_ms < window.end_ms and one.end_ms > window.start_ms
 
 
 def _lacking(inquiry: Inquiry) -> frozenset[str]:

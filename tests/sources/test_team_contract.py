@@ -211,4 +211,5 @@ def test_an_empty_block_is_taken_as_absent() -> None:
 
 
 def test_tags_build_nothing() -> None:
-    assert read("teams: !!python/object/apply:os.getpid []").teams == ()
+    with pytest.raises(ContractError, match="line 1: teams must be a list"):
+        read("teams: !!python/object/apply:os.getpid []")
