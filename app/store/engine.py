@@ -18,9 +18,11 @@ OWNER_ROLE = "gpuledger_owner"
 
 _CONNECT_TIMEOUT_SECONDS = 10
 # A statement of a bulk step (a month's rating) may take minutes; an idle transaction holds locks.
+# A host that died without a word would keep its locks for two hours: the server asks after 30 s.
 _OPTIONS = (
     "-c timezone=UTC -c jit=off -c lock_timeout=60s -c statement_timeout=900s"
     " -c idle_in_transaction_session_timeout=900s -c search_path=public,pg_temp"
+    " -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 )
 # SQLSTATEs: undefined_table, undefined_function, undefined_column, invalid_parameter_value,
 # undefined_object (the role does not exist).

@@ -375,7 +375,8 @@ class Ledger:
 def open_ledger(settings: Settings, now: Callable[[], datetime]) -> Ledger:
     """Return the ledger of the configured database, which must have been upgraded."""
     url = database_address(settings.database_url, settings.data_dir)
-    return Ledger(settings, url, engine_of(url), now)
+    # Every watch of a cluster keeps a connection, by which others see that it is there.
+    return Ledger(settings, url, engine_of(url, pool_size=5 + len(settings.clusters)), now)
 
 
 def refuse_future(window: Window, now: datetime) -> None:

@@ -117,8 +117,9 @@ class _Follower:
             self.span = store.begin_watch(at_ms)
             for node in nodes:
                 self._store_node(store, node, at_ms)
-            for pod in pods:
-                self._store_pod(store, pod, seen_ms=at_ms, alive_ms=at_ms)
+            found = [holds_of(pod, self._home_of(pod), seen_ms=at_ms) for pod in pods]
+            store.holds.put([hold for holds, _ in found for hold in holds], seen_ms=at_ms)
+            store.put_notes([note for _, notes in found for note in notes], at_ms=at_ms)
             store.end_missing(
                 at_ms,
                 node_uids={node.uid for node in nodes},

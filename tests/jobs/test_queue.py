@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
+from app import jobs
 from app.jobs import build_app, give_back_stalled_jobs, queue_due, run_worker
 from app.store.engine import connection_string
 from tests.jobs.fake_ledger import FakeLedger, hours
@@ -22,9 +23,16 @@ def ledger(database_url: URL) -> FakeLedger:
     return FakeLedger(connection_string(database_url))
 
 
+def unclocked(ledger: FakeLedger) -> procrastinate.App:
+    """The application without its clock: a tick of the real time would queue more than the test."""
+    app = build_app(ledger)
+    app.periodic_registry.periodic_tasks.clear()
+    return app
+
+
 def tick(ledger: FakeLedger) -> None:
     """Do all that is due, as a worker does after a tick."""
-    app = build_app(ledger)
+    app = unclocked(ledger)
     queue_due(app, NOON)
     run_worker(app, wait=False)
 
@@ -121,7 +129,7 @@ def test_a_collection_that_fails_waits_for_the_next_tick(
 
 def test_a_copy_of_a_job_finds_nothing_to_do(ledger: FakeLedger) -> None:
     ledger.missing = {"a": hours(0)}
-    app = build_app(ledger)
+    app = unclocked(ledger)
     queue_window(app, lock="one")
     queue_window(app, lock="two")
 
@@ -132,14 +140,14 @@ def test_a_copy_of_a_job_finds_nothing_to_do(ledger: FakeLedger) -> None:
 
 def test_the_job_of_a_dead_worker_is_done_by_another(ledger: FakeLedger) -> None:
     ledger.missing = {"a": hours(0)}
-    queue_window(build_app(ledger))
-    asked(build_app(ledger), take_and_die)
+    queue_window(unclocked(ledger))
+    asked(unclocked(ledger), take_and_die)
 
-    run_worker(build_app(ledger), wait=False)
+    run_worker(unclocked(ledger), wait=False)
     assert ledger.calls == []
 
-    asked(build_app(ledger), give_back)
-    run_worker(build_app(ledger), wait=False)
+    asked(unclocked(ledger), give_back)
+    run_worker(unclocked(ledger), wait=False)
     assert ledger.calls[0] == ("collect", "a", "12")
 
 
@@ -147,25 +155,25 @@ def test_a_dead_workers_job_does_not_block_the_copy_that_waits_behind_it(
     ledger: FakeLedger, database: Engine
 ) -> None:
     ledger.missing = {"a": hours(0)}
-    queue_window(build_app(ledger))
-    asked(build_app(ledger), take_and_die)
-    queue_window(build_app(ledger))
+    queue_window(unclocked(ledger))
+    asked(unclocked(ledger), take_and_die)
+    queue_window(unclocked(ledger))
     assert waiting(database) == [("collect_window", "doing"), ("collect_window", "todo")]
 
-    asked(build_app(ledger), give_back)
+    asked(unclocked(ledger), give_back)
     assert waiting(database) == [("collect_window", "todo")]
 
-    run_worker(build_app(ledger), wait=False)
+    run_worker(unclocked(ledger), wait=False)
     assert ledger.calls[0] == ("collect", "a", "12")
 
 
 def test_two_workers_never_collect_an_hour_at_once_or_twice(ledger: FakeLedger) -> None:
     ledger.missing = {"a": hours(*range(12))}
     ledger.seconds = 0.02
-    queue_due(build_app(ledger), NOON)
+    queue_due(unclocked(ledger), NOON)
 
     workers = [
-        threading.Thread(target=run_worker, args=(build_app(ledger),), kwargs={"wait": False})
+        threading.Thread(target=run_worker, args=(unclocked(ledger),), kwargs={"wait": False})
         for _ in range(2)
     ]
     for worker in workers:
@@ -173,8 +181,16 @@ def test_two_workers_never_collect_an_hour_at_once_or_twice(ledger: FakeLedger) 
     for worker in workers:
         worker.join(60)
     # Whoever found the queue empty before the first tick was done has gone home early.
-    run_worker(build_app(ledger), wait=False)
+    run_worker(unclocked(ledger), wait=False)
 
     collected = [call for call in ledger.calls if call[0] == "collect"]
     assert len(collected) == len(set(collected)) == 12
     assert set(ledger.most_at_once.values()) == {1}
+
+
+def test_the_times_of_a_worker_give_a_job_back_within_a_minute() -> None:
+    """Silent for so long it counts as dead; others look every half of that, and for jobs."""
+    late = jobs._STALLED_SECONDS * 1.5 + jobs._POLLING_SECONDS
+
+    assert late < 60
+    assert jobs._HEARTBEAT_SECONDS < jobs._STALLED_SECONDS / 2

@@ -99,6 +99,15 @@ def test_a_list_that_expires_between_pages_is_begun_again() -> None:
     assert version == "120"
 
 
+def test_the_present_version_is_that_of_the_shortest_list() -> None:
+    with scripted_server(lambda _: a_list(a_pod("a"), version=123, token="more")) as server:
+        source = a_source(server.url)
+        versions = (source.version_of_pods(), source.version_of_nodes())
+
+    assert versions == ("123", "123")
+    assert [request.form for request in server.asked] == [{"limit": "1"}] * 2
+
+
 def test_a_list_that_always_expires_is_given_up() -> None:
     with (
         scripted_server(lambda _: json_reply(a_status(410, "too old"), 410)) as server,

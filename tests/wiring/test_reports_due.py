@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 
 from app.settings import Settings
 from app.store.usage import UsageStore
+from app.units.window import Window
 from app.wiring import Ledger
 from tests.house import ROOT
 from tests.store.builders import CLUSTER, an_hour, facts
@@ -46,7 +47,6 @@ def test_a_provisional_week_is_sent_again_with_the_next_number_when_it_is_comple
     ledger: Ledger, database: Engine
 ) -> None:
     ledger.publish_due(MONDAY_AT_SIX)
-    first = an_hour(-12)
     with database.begin() as connection:
         store = UsageStore(connection, CLUSTER)
         for hour in range(7 * 24):
@@ -55,9 +55,8 @@ def test_a_provisional_week_is_sent_again_with_the_next_number_when_it_is_comple
                 store.replace(window, facts(window))
     assert ledger.publish_due(MONDAY_AT_SIX + timedelta(hours=1)) == ()
     for day in range(7):
-        ledger.rate(
-            CLUSTER, type(first)(*(first.start + timedelta(days=n) for n in (day, day + 1)))
-        )
+        start = an_hour(-12).start + timedelta(days=day)
+        ledger.rate(CLUSTER, Window(start, start + timedelta(days=1)))
 
     (again,) = ledger.publish_due(MONDAY_AT_SIX + timedelta(hours=2))
 
