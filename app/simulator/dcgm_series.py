@@ -8,9 +8,11 @@ import numpy.typing as npt
 
 from app.simulator.fleet import Fleet
 from app.simulator.hardware import Node, NodeShape
+from app.simulator.modes import Mode
 from app.simulator.placement import EXPORTER, EXPORTER_NAMESPACE
 from app.simulator.pods import Pod, Profile
 from app.simulator.series import Float64s, Int64s, ScrapeBook, Series, series
+from app.simulator.shared_tracks import SharedTrack, Shown, shared_tracks
 
 _MEMORY_SHARE = {Profile.SERVING: 0.92, Profile.TRAINING: 0.75, Profile.NOTEBOOK: 0.35}
 _CONTEXT_MIB = 4
@@ -75,9 +77,15 @@ class DcgmSeries:
         self._fleet = fleet
         self._scrapes = scrapes
         self._tracks: list[_Track] = []
+        self._shared: list[SharedTrack] = []
 
     def family(self, name: str) -> Iterator[Series]:
-        """Yield the series of one family, device by device."""
+        """Yield the series of one family, device by device; those of shared devices come last."""
+        yield from self._whole_family(name)
+        for track in self._shared_tracks():
+            yield from self._shared_family(name, track)
+
+    def _whole_family(self, name: str) -> Iterator[Series]:
         values_of = _VALUES[name]
         for track in self._all_tracks():
             shape = track.node.shape
@@ -90,11 +98,29 @@ class DcgmSeries:
                 labels = self._labels(track, pod)
                 yield series(labels, track.at_ms[mine], values[mine])
 
+    def _shared_tracks(self) -> list[SharedTrack]:
+        nodes = [node for node in self._fleet.nodes if node.layouts and node.mode.nvidia]
+        if nodes and not self._shared:
+            self._shared = list(shared_tracks(self._fleet, self._scrapes, nodes))
+        return self._shared
+
+    def _shared_family(self, name: str, track: SharedTrack) -> Iterator[Series]:
+        """Yield a shared device's series: power and energy of instances repeat the device's."""
+        for shown in track.shown:
+            if not shown.seen.any() or (shown.instance and name == "DCGM_FI_DEV_GPU_UTIL"):
+                continue
+            values = _shared_values(name, track, shown)[shown.seen]
+            labels = {**self._device_labels(track), **shown.labels}
+            labels |= self._holder_labels(shown.pod)
+            yield series(labels, track.at_ms[shown.seen], values)
+
     def _all_tracks(self) -> list[_Track]:
         if not self._tracks:
             pods_of = _pods_by_device(self._fleet.pods)
             for copy, copy_labels in self._scrapes.copies():
                 for node in self._fleet.nodes:
+                    if node.layouts:
+                        continue
                     times = self._scrapes.answered(node.name, node.name, copy)
                     alive = (times >= node.advertised_ms) & (times < node.deleted_ms)
                     for device in range(node.devices):
@@ -129,8 +155,11 @@ class DcgmSeries:
         return _Track(node, device, copy_labels, times, level, integral, memory, holder, pods)
 
     def _labels(self, track: _Track, pod: Pod | None) -> dict[str, str]:
+        return {**self._device_labels(track), **self._holder_labels(pod)}
+
+    def _device_labels(self, track: _Track | SharedTrack) -> dict[str, str]:
         node, device = track.node, track.device
-        labels = {
+        return {
             **exporter_target(self._fleet, node),
             **track.copy_labels,
             "gpu": str(device),
@@ -141,16 +170,47 @@ class DcgmSeries:
             "Hostname": node.name,
             "DCGM_FI_DRIVER_VERSION": "550.127.08",
         }
+
+    def _holder_labels(self, pod: Pod | None) -> dict[str, str]:
         if pod is None:
-            return labels
+            return {}
         prefix = "" if self._fleet.spec.honor_labels else "exported_"
-        container = next(c.name for c in pod.containers if c.kind == "app" and c.gpus)
+        container = next(c.name for c in pod.containers if c.kind == "app")
+        if not pod.node or not pod.node.layouts:
+            container = next(c.name for c in pod.containers if c.kind == "app" and c.gpus)
         return {
-            **labels,
             f"{prefix}container": container,
             f"{prefix}namespace": pod.namespace,
             f"{prefix}pod": pod.name,
         }
+
+
+def _shared_values(name: str, track: SharedTrack, shown: Shown) -> Float64s:
+    """Return what a family says of a device or an instance at every scrape."""
+    shape = track.node.shape
+    span = shape.full_watts - shape.idle_watts
+    age = track.at_ms - track.node.created_ms
+    values: dict[str, Float64s] = {
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE": shown.level / 1000,
+        "DCGM_FI_DEV_GPU_UTIL": np.rint(shown.level / 10),
+        "DCGM_FI_PROF_SM_ACTIVE": np.rint(shown.level * 0.8) / 1000,
+        "DCGM_FI_PROF_DRAM_ACTIVE": np.rint(shown.level * 0.5) / 1000,
+        "DCGM_FI_DEV_FB_USED": shown.memory_mib,
+        "DCGM_FI_DEV_FB_FREE": np.maximum(shown.size_mib - shown.memory_mib, 0.0),
+        "DCGM_FI_DEV_POWER_USAGE": shape.idle_watts + span * track.level / 1000,
+        "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": np.floor(
+            shape.idle_watts * age + span * track.integral / 1000
+        ),
+    }
+    return values[name]
+
+
+_AMD_EXPORTER = ("amd-device-metrics-exporter", 5000, "amd-device-metrics-exporter")
+_EXPORTERS = {
+    Mode.AMD: _AMD_EXPORTER,
+    Mode.AMD_CPX: _AMD_EXPORTER,
+    Mode.INTEL: ("intel-xpumanager", 29_999, "intel-xpumanager"),
+}
 
 
 def exporter_target(fleet: Fleet, node: Node) -> dict[str, str]:
@@ -158,11 +218,12 @@ def exporter_target(fleet: Fleet, node: Node) -> dict[str, str]:
 
     The exporter's own pod stands in ``pod`` wherever the exporter says nothing of its own.
     """
+    job, port, service = _EXPORTERS.get(node.mode, ("dcgm-exporter", 9400, EXPORTER))
     return {
-        "job": "dcgm-exporter",
-        "instance": f"{node.address()}:9400",
+        "job": job,
+        "instance": f"{node.address()}:{port}",
         "endpoint": "metrics",
-        "service": EXPORTER,
+        "service": service,
         "namespace": EXPORTER_NAMESPACE,
         "container": EXPORTER,
         "pod": fleet.exporters[node.uid].name,

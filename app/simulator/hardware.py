@@ -1,8 +1,11 @@
 """The nodes of a simulated fleet: shapes, labels, devices, and when they could be held."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from app.simulator.dice import dice, uid
+from app.simulator.layouts import Amounts, Layout, Texts
+from app.simulator.modes import WHOLE_GPU, Mode
 from app.simulator.spec import HOUR_MS, OPEN_MS, SECOND_MS, FleetSpec
 
 # Device plugin and feature discovery register a node's GPUs some time after the node's creation.
@@ -26,6 +29,18 @@ class NodeShape:
     idle_watts: int
     full_watts: int
     profiling: bool = True
+    gpus: int = 8  # that a machine of the instance type has
+
+    def sized(self, gpus: int) -> "NodeShape":
+        """Return the machine with so many devices; a size that nobody sells has a type of its own.
+
+        A ledger knows how many devices the types have that are sold: the others it would take for
+        lost.
+        """
+        if gpus == self.gpus:
+            return self
+        family = self.instance_type.split(".")[0]
+        return replace(self, instance_type=f"{family}.{gpus}gpu", gpus=gpus)
 
 
 H100 = NodeShape(
@@ -97,16 +112,37 @@ QUIET_POOL = "l40s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountSpan:
-    """How many devices of a node may be held during ``[start_ms, end_ms)``."""
+    """How many devices of a node may be held during ``[start_ms, end_ms)``.
+
+    ``compute`` counts them by compute slices alone, where instances are of both kinds.
+    """
 
     start_ms: int
     end_ms: int
-    allocatable: int
+    allocatable: int | Fraction
+    compute: int | Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """What a node's object shows of its devices in ``[start_ms, end_ms)``, once advertised."""
+
+    start_ms: int
+    end_ms: int
+    labels: Texts
+    annotations: Texts
+    capacity: Amounts
+    allocatable: Amounts
+    unschedulable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A machine: it exists in ``[created_ms, deleted_ms)`` and is drained from ``drain_ms`` on."""
+    """A machine: it exists in ``[created_ms, deleted_ms)`` and is drained from ``drain_ms`` on.
+
+    Where ``layouts`` are given they say, one after the other from ``advertised_ms`` on, how its
+    devices are divided.
+    """
 
     name: str
     uid: str
@@ -119,6 +155,8 @@ class Node:
     uuids: tuple[str, ...]
     unhealthy_from_ms: int = OPEN_MS
     unhealthy_until_ms: int = OPEN_MS
+    mode: Mode = Mode.WHOLE
+    layouts: tuple[Layout, ...] = ()
 
     @property
     def devices(self) -> int:
@@ -127,6 +165,16 @@ class Node:
 
     def counts(self) -> tuple[CountSpan, ...]:
         """Return the spans in which devices are advertised; an unhealthy one may not be held."""
+        if self.layouts:
+            return tuple(
+                CountSpan(
+                    start_ms=one.start_ms,
+                    end_ms=one.end_ms,
+                    allocatable=one.holdable,
+                    compute=one.holdable_compute,
+                )
+                for one in self.layouts
+            )
         whole = (self.advertised_ms, self.deleted_ms)
         sick = (self.unhealthy_from_ms, self.unhealthy_until_ms)
         spans = (
@@ -135,17 +183,57 @@ class Node:
             (max(whole[0], sick[1]), whole[1], self.devices),
         )
         return tuple(
-            CountSpan(start_ms=start, end_ms=end, allocatable=allocatable)
+            CountSpan(start_ms=start, end_ms=end, allocatable=allocatable, compute=allocatable)
             for start, end, allocatable in spans
             if start < end
         )
 
-    def allocatable_at(self, at_ms: int) -> int:
-        """Return how many devices may be held at an instant."""
-        return sum(s.allocatable for s in self.counts() if s.start_ms <= at_ms < s.end_ms)
+    def faces(self) -> tuple[Face, ...]:
+        """Return what the object shows of the devices, from when they are advertised on."""
+        if self.layouts:
+            return tuple(
+                Face(
+                    start_ms=one.start_ms,
+                    end_ms=one.end_ms,
+                    labels=(*self._own_labels(), *one.labels, *self.shape.labels),
+                    annotations=one.annotations,
+                    capacity=one.capacity,
+                    allocatable=one.allocatable,
+                    unschedulable=one.unschedulable,
+                )
+                for one in self.layouts
+            )
+        return tuple(
+            Face(
+                start_ms=span.start_ms,
+                end_ms=span.end_ms,
+                labels=self.labels(),
+                annotations=(),
+                capacity=((WHOLE_GPU, self.devices),),
+                allocatable=((WHOLE_GPU, int(span.allocatable)),),
+            )
+            for span in self.counts()
+        )
+
+    def face_at(self, at_ms: int) -> Face | None:
+        """Return what the object shows at an instant, None before devices are advertised.
+
+        The last object of a node that goes shows devices that nobody may hold.
+        """
+        shown = [face for face in self.faces() if face.start_ms <= at_ms]
+        if not shown or at_ms < shown[-1].end_ms:
+            return shown[-1] if shown else None
+        return replace(shown[-1], allocatable=tuple((n, 0) for n, _ in shown[-1].allocatable))
+
+    def layout_at(self, at_ms: int) -> Layout | None:
+        """Return how the devices are divided at an instant, None where nothing divides them."""
+        for one in self.layouts:
+            if one.start_ms <= at_ms < one.end_ms:
+                return one
+        return None
 
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """Return the node's labels once its devices are advertised."""
+        """Return the labels of a node of whole devices once they are advertised."""
         shape = self.shape
         return (
             ("kubernetes.io/hostname", self.name),
@@ -161,10 +249,26 @@ class Node:
             *shape.labels,
         )
 
+    def plain_labels(self) -> tuple[tuple[str, str], ...]:
+        """Return the labels before anything has told of devices."""
+        if self.layouts:
+            return (*self._own_labels(), *self.shape.labels)
+        return tuple(pair for pair in self.labels() if not pair[0].startswith("nvidia.com/"))
+
+    def _own_labels(self) -> Texts:
+        return (
+            ("kubernetes.io/hostname", self.name),
+            ("node.kubernetes.io/instance-type", self.shape.instance_type),
+            ("topology.kubernetes.io/region", self.shape.region),
+            ("topology.kubernetes.io/zone", self.shape.zone),
+        )
+
     def provider_id(self) -> str:
         """Return what the cloud's controller writes into ``spec.providerID``."""
         if self.shape.provider == "aws":
             return f"aws:///{self.shape.zone}/i-{self.uid.replace('-', '')[:17]}"
+        if self.shape.provider == "azure":
+            return f"azure:///subscriptions/sim/virtualMachines/{self.name}"
         return f"gce://sim-project/{self.shape.zone}/{self.name}"
 
     def address(self) -> str:
@@ -231,7 +335,7 @@ def _node(
         name=name,
         uid=uid(spec.seed, "node", name),
         number=number,
-        shape=shape,
+        shape=shape.sized(spec.gpus_per_node),
         created_ms=created,
         advertised_ms=created + ADVERTISING_MS,
         drain_ms=drain,

@@ -2,20 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import groupby
 
 import numpy as np
 
 from app.simulator.fleet import Fleet
-from app.simulator.hardware import Node
+from app.simulator.hardware import Face, Node
+from app.simulator.layouts import Amounts
 from app.simulator.placement import MONITORING_NAMESPACE
-from app.simulator.pods import GPU_RESOURCE, Owner, Pod
+from app.simulator.pods import Owner, Pod
 from app.simulator.scrapes import KUBE_STATE_METRICS
 from app.simulator.series import Float64s, Int64s, ScrapeBook, Series, between, constant, series
 from app.simulator.spec import OPEN_MS, SECOND_MS
 
 _PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
-# Resource names lose every character that a metric name may not have.
-_GPUS = re.sub(r"[^a-zA-Z0-9_]", "_", GPU_RESOURCE)
 _Rows = Iterator[tuple[dict[str, str], Int64s, Float64s]]
 
 
@@ -48,6 +48,11 @@ class KubeStateSeries:
         else:
             kind, label = _OWNER_FAMILIES[name]
             yield from _owners_of(self._fleet.pods, kind, label, times)
+
+
+def mangled(resource: str) -> str:
+    """Return a resource's name without the characters that a metric name may not have."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", resource)
 
 
 def kube_state_target() -> dict[str, str]:
@@ -116,12 +121,11 @@ def _requests(*kinds: str) -> Callable[[Pod, Int64s], _Rows]:
         for container in pod.containers:
             if container.kind not in kinds:
                 continue
-            resource, unit, amount = _GPUS, "integer", float(container.gpus)
-            if not container.gpus:
-                resource, unit, amount = "cpu", "core", 0.1
-            labels = {"container": container.name, "resource": resource, "unit": unit}
-            for node, seen in _bound(pod, times):
-                yield {**_name(pod), **labels, "node": node}, seen, constant(amount, seen)
+            asked = [(mangled(name), "integer", float(n)) for name, n in container.requests()]
+            for resource, unit, amount in asked or [("cpu", "core", 0.1)]:
+                labels = {"container": container.name, "resource": resource, "unit": unit}
+                for node, seen in _bound(pod, times):
+                    yield {**_name(pod), **labels, "node": node}, seen, constant(amount, seen)
 
     return rows
 
@@ -157,6 +161,29 @@ def _pod_labels(pod: Pod, times: Int64s) -> _Rows:
     yield {**_name(pod), **labels}, times, constant(1, times)
 
 
+def _pod_annotations(pod: Pod, times: Int64s) -> _Rows:
+    if pod.annotations:
+        named = {_annotation_name(name): text for name, text in pod.annotations}
+        yield {**_name(pod), **named}, times, constant(1, times)
+
+
+def _annotation_name(name: str) -> str:
+    return f"annotation_{label_name(name).removeprefix('label_')}"
+
+
+def _pod_claims(pod: Pod, times: Int64s) -> _Rows:
+    for claim in pod.claims:
+        if claim.extended:
+            continue
+        labels = {
+            "claim_name": claim.name,
+            "resourceclaim_name": claim.claim,
+            "resourceclaim_template_name": claim.template,
+        }
+        seen = between(times, pod.scheduled_ms, OPEN_MS)
+        yield {**_name(pod), **labels}, seen, constant(1, seen)
+
+
 def label_name(name: str) -> str:
     """Return a Kubernetes label's name as kube-state-metrics writes it."""
     snake = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", re.sub(r"[^a-zA-Z0-9_]", "_", name))
@@ -182,31 +209,51 @@ def _node_created(node: Node, times: Int64s) -> _Rows:
 
 def _node_labels(node: Node, times: Int64s) -> _Rows:
     """Show the labels; those of feature discovery only once it has run."""
-    plain = {n: text for n, text in node.labels() if not n.startswith("nvidia.com/")}
-    for labels, seen in (
-        (plain, between(times, 0, node.advertised_ms)),
-        (dict(node.labels()), between(times, node.advertised_ms, OPEN_MS)),
-    ):
-        named = {label_name(name): text for name, text in labels.items()}
+    before = dict(node.plain_labels())
+    shown = [(before, between(times, 0, node.advertised_ms))]
+    for labels, faces in groupby(node.faces(), lambda face: face.labels):
+        spans = list(faces)
+        last = OPEN_MS if spans[-1] == node.faces()[-1] else spans[-1].end_ms
+        shown.append((dict(labels), between(times, spans[0].start_ms, last)))
+    for labels_now, seen in shown:
+        named = {label_name(name): text for name, text in labels_now.items()}
         yield {"node": node.name, **named}, seen, constant(1, seen)
 
 
-def _node_capacity(node: Node, times: Int64s) -> _Rows:
-    gpus = {"node": node.name, "resource": _GPUS, "unit": "integer"}
-    seen = between(times, node.advertised_ms, OPEN_MS)
-    yield gpus, seen, constant(node.devices, seen)
-    yield {"node": node.name, "resource": "cpu", "unit": "core"}, times, constant(192, times)
+def _node_annotations(node: Node, times: Int64s) -> _Rows:
+    for annotations, faces in groupby(node.faces(), lambda face: face.annotations):
+        spans = list(faces)
+        seen = between(times, spans[0].start_ms, spans[-1].end_ms)
+        named = {_annotation_name(name): text for name, text in annotations}
+        if named:
+            yield {"node": node.name, **named}, seen, constant(1, seen)
 
 
-def _node_allocatable(node: Node, times: Int64s) -> _Rows:
-    gpus = {"node": node.name, "resource": _GPUS, "unit": "integer"}
-    seen = between(times, node.advertised_ms, OPEN_MS)
-    value = np.zeros(len(seen), dtype=np.float64)
-    for span in node.counts():
-        low, high = np.searchsorted(seen, [span.start_ms, span.end_ms])
-        value[low:high] = span.allocatable
-    yield gpus, seen, value
-    yield {"node": node.name, "resource": "cpu", "unit": "core"}, times, constant(190, times)
+def _node_unschedulable(node: Node, times: Int64s) -> _Rows:
+    value = np.zeros(len(times), dtype=np.float64)
+    for face in node.faces():
+        low, high = np.searchsorted(times, [face.start_ms, face.end_ms])
+        value[low:high] = face.unschedulable
+    if node.layouts:
+        yield {"node": node.name}, times, value
+
+
+def _node_amounts(amounts_of: Callable[[Face], Amounts], cores: int) -> Callable[..., _Rows]:
+    """Return the rows of capacity or allocatable: devices since they are advertised, and cores."""
+
+    def rows(node: Node, times: Int64s) -> _Rows:
+        seen = between(times, node.advertised_ms, OPEN_MS)
+        names = {name: None for face in node.faces() for name, _ in amounts_of(face)}
+        for name in names:
+            labels = {"node": node.name, "resource": mangled(name), "unit": "integer"}
+            value = np.zeros(len(seen), dtype=np.float64)
+            for face in node.faces():
+                low, high = np.searchsorted(seen, [face.start_ms, face.end_ms])
+                value[low:high] = dict(amounts_of(face)).get(name, 0)
+            yield labels, seen, value
+        yield {"node": node.name, "resource": "cpu", "unit": "core"}, times, constant(cores, times)
+
+    return rows
 
 
 def _owners_of(pods: tuple[Pod, ...], kind: str, label: str, times: Int64s) -> _Rows:
@@ -228,6 +275,8 @@ _POD_FAMILIES: dict[str, Callable[[Pod, Int64s], _Rows]] = {
     "kube_pod_info": _info,
     "kube_pod_owner": _owner,
     "kube_pod_labels": _pod_labels,
+    "kube_pod_annotations": _pod_annotations,
+    "kube_pod_resourceclaim_info": _pod_claims,
     "kube_pod_created": _instant(lambda pod: pod.created_ms),
     "kube_pod_start_time": _instant(lambda pod: pod.scheduled_ms),
     "kube_pod_status_scheduled_time": _instant(lambda pod: pod.scheduled_ms),
@@ -242,11 +291,20 @@ _NODE_FAMILIES: dict[str, Callable[[Node, Int64s], _Rows]] = {
     "kube_node_info": _node_info,
     "kube_node_created": _node_created,
     "kube_node_labels": _node_labels,
-    "kube_node_status_capacity": _node_capacity,
-    "kube_node_status_allocatable": _node_allocatable,
+    "kube_node_annotations": _node_annotations,
+    "kube_node_spec_unschedulable": _node_unschedulable,
+    "kube_node_status_capacity": _node_amounts(lambda face: face.capacity, 192),
+    "kube_node_status_allocatable": _node_amounts(lambda face: face.allocatable, 190),
 }
 _OWNER_FAMILIES = {
     "kube_replicaset_owner": ("ReplicaSet", "replicaset"),
     "kube_job_owner": ("Job", "job_name"),
 }
+# What is told only where a fleet shares devices.
+SHARED_KUBE_STATE_FAMILIES = (
+    "kube_pod_annotations",
+    "kube_pod_resourceclaim_info",
+    "kube_node_annotations",
+    "kube_node_spec_unschedulable",
+)
 KUBE_STATE_FAMILIES = (*_POD_FAMILIES, *_NODE_FAMILIES, *_OWNER_FAMILIES)

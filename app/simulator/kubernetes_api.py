@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+from app.simulator.dra_objects import GROUP, VERSIONS
 from app.simulator.fleet import Fleet
 from app.simulator.kubernetes_events import History, Resource
 from app.simulator.kubernetes_objects import JsonObject, owner_object
@@ -61,7 +62,9 @@ class SimulatedKubernetes(LoopbackServer):
     Watches send every event whose instant has come and then wait for the clock to move on.
     Resource versions expire after 5 minutes of that clock: as an ``ERROR`` event in a stream, or,
     with ``gone_as_event`` false, as HTTP status 410. What tests may set at any time:
-    ``gone_as_event``; ``forbidden``, path prefixes answered with 403; ``token``.
+    ``gone_as_event``; ``forbidden``, path prefixes answered with 403; ``token``;
+    ``dra_versions``, the versions of ``resource.k8s.io`` that are served, which are none where no
+    node hands out devices by claims.
     """
 
     def __init__(
@@ -72,8 +75,12 @@ class SimulatedKubernetes(LoopbackServer):
         gone_as_event: bool = True,
         token: str = "",
         port: int = 0,
+        dra_versions: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(_handler(self), port)
+        by_claims = any(node.mode.by_claims for node in fleet.nodes)
+        served = VERSIONS[:1] if by_claims else ()
+        self.dra_versions = served if dra_versions is None else dra_versions
         self.history = History(fleet)
         self.clock = clock
         self.gone_as_event = gone_as_event
@@ -102,7 +109,7 @@ class SimulatedKubernetes(LoopbackServer):
             self._expired_tokens += times
 
     def delivered_ms(self, resource: str) -> int:
-        """Return up to which instant the latest watch of ``pods`` or ``nodes`` was sent events."""
+        """Return up to which instant the latest watch of a collection was sent events."""
         return self._delivered[Resource(resource)]
 
     def answer(self, path: str, form: dict[str, str], authorization: str) -> "_Answer | _Stream":
@@ -121,14 +128,28 @@ class SimulatedKubernetes(LoopbackServer):
             case ["version"]:
                 return _Answer(200, dict(_VERSION))
             case ["api", "v1", ("pods" | "nodes") as name]:
-                if form.get("watch") in ("true", "1"):
-                    return self._watch(Resource(name), form)
-                return self._list(Resource(name), form)
+                return self._collection(Resource(name), form, "v1")
+            case ["apis", group] if group == GROUP and self.dra_versions:
+                return _Answer(200, _group(self.dra_versions))
+            case [
+                "apis",
+                group,
+                api,
+                ("resourceclaims" | "resourceslices" | "deviceclasses") as name,
+            ] if group == GROUP and api in self.dra_versions:
+                return self._collection(Resource(name), form, api)
             case ["apis", group, "v1", "namespaces", namespace, plural, name]:
                 return self._owner(group, namespace, plural, name)
         return _status(404, f"the server could not find {path}")
 
-    def _list(self, resource: Resource, form: dict[str, str]) -> _Answer:
+    def _collection(
+        self, resource: Resource, form: dict[str, str], api: str
+    ) -> "_Answer | _Stream":
+        if form.get("watch") in ("true", "1"):
+            return self._watch(resource, form, api)
+        return self._list(resource, form, api)
+
+    def _list(self, resource: Resource, form: dict[str, str], api: str) -> _Answer:
         now_ms = self.clock()
         at_ms, skip = now_ms, 0
         if form.get("continue"):
@@ -142,7 +163,7 @@ class SimulatedKubernetes(LoopbackServer):
                 self._expired_tokens -= spoiled
             if spoiled or now_ms - at_ms > self.history.kept_ms:
                 return _status(410, "The provided continue parameter is too old")
-        items = self.history.snapshot(resource, at_ms)
+        items = self.history.snapshot(resource, at_ms, api)
         limit = int(form.get("limit") or 0) or len(items)
         metadata: JsonObject = {"resourceVersion": str(self.history.version_at(at_ms))}
         left = len(items) - skip - limit
@@ -150,15 +171,21 @@ class SimulatedKubernetes(LoopbackServer):
             token = json.dumps({"at": at_ms, "skip": skip + limit}).encode()
             metadata["continue"] = base64.urlsafe_b64encode(token).decode()
             metadata["remainingItemCount"] = left
-        kind = "PodList" if resource is Resource.PODS else "NodeList"
+        kind = f"{resource.kind}List"
         page = items[skip : skip + limit]
         # Items of a list carry no kind of their own.
         bare = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in page]
         return _Answer(
-            200, {"kind": kind, "apiVersion": "v1", "metadata": metadata, "items": [*bare]}
+            200,
+            {
+                "kind": kind,
+                "apiVersion": _api_version(resource, api),
+                "metadata": metadata,
+                "items": [*bare],
+            },
         )
 
-    def _watch(self, resource: Resource, form: dict[str, str]) -> "_Answer | _Stream":
+    def _watch(self, resource: Resource, form: dict[str, str], api: str) -> "_Answer | _Stream":
         now_ms = self.clock()
         text = form.get("resourceVersion", "")
         if not text.isdigit():
@@ -173,10 +200,12 @@ class SimulatedKubernetes(LoopbackServer):
         with self._lock:
             cut = self._cuts > 0
             self._cuts -= cut
-        lines = self._lines(resource, version, form)
+        lines = self._lines(resource, version, form, api)
         return _Stream((line[: len(line) // 2] for line in lines) if cut else lines)
 
-    def _lines(self, resource: Resource, version: int, form: dict[str, str]) -> Iterator[bytes]:
+    def _lines(
+        self, resource: Resource, version: int, form: dict[str, str], api: str
+    ) -> Iterator[bytes]:
         """Yield events as the clock reaches them, until the client's time is over."""
         polls = float(form.get("timeoutSeconds") or _DEFAULT_WATCH_SECONDS) / _POLL_SECONDS
         bookmarks = form.get("allowWatchBookmarks") in ("true", "1")
@@ -189,12 +218,13 @@ class SimulatedKubernetes(LoopbackServer):
                     break
                 number += 1
                 if event.resource is resource:
-                    yield _line(event.kind, event.object())
+                    yield _line(event.kind, event.object(api))
             self._delivered[resource] = now_ms
             polls -= 1
             if bookmarks and (polls <= 0 or now_ms - marked_ms >= _BOOKMARK_EVERY_MS):
                 marked_ms = now_ms
-                yield _line("BOOKMARK", _bookmark(resource, self.history.version_at(now_ms)))
+                version = self.history.version_at(now_ms)
+                yield _line("BOOKMARK", _bookmark(resource, version, api))
             if polls <= 0:
                 return
             self.stopping.wait(_POLL_SECONDS)
@@ -235,10 +265,33 @@ def _status(code: int, text: str) -> _Answer:
     )
 
 
-def _bookmark(resource: Resource, version: int) -> JsonObject:
-    kind = "Pod" if resource is Resource.PODS else "Node"
+def _api_version(resource: Resource, api: str) -> str:
+    return api if resource in (Resource.PODS, Resource.NODES) else f"{GROUP}/{api}"
+
+
+def _group(versions: tuple[str, ...]) -> JsonObject:
+    """Return the description of the group, the preferred version first."""
+    served: list[JsonObject] = [
+        {"groupVersion": f"{GROUP}/{version}", "version": version} for version in versions
+    ]
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": GROUP,
+        "versions": [*served],
+        "preferredVersion": served[0],
+    }
+
+
+def _bookmark(resource: Resource, version: int, api: str) -> JsonObject:
     metadata: JsonObject = {"resourceVersion": str(version), "creationTimestamp": None}
-    return {"kind": kind, "apiVersion": "v1", "metadata": metadata, "spec": {}, "status": {}}
+    return {
+        "kind": resource.kind,
+        "apiVersion": _api_version(resource, api),
+        "metadata": metadata,
+        "spec": {},
+        "status": {},
+    }
 
 
 def _line(kind: str, body: JsonObject) -> bytes:

@@ -5,6 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from app.simulator.claims import Claim
+from app.simulator.dra_objects import (
+    VERSIONS,
+    DeviceClass,
+    SliceOf,
+    claim_object,
+    class_object,
+    slice_object,
+    slices_of,
+)
 from app.simulator.fleet import Fleet
 from app.simulator.hardware import Node
 from app.simulator.kubernetes_objects import (
@@ -14,6 +24,7 @@ from app.simulator.kubernetes_objects import (
     pod_changes,
     pod_object,
 )
+from app.simulator.mode_claims import GPU_CLASS, MIG_CLASS
 from app.simulator.pods import Pod
 from app.simulator.spec import OPEN_MS, SECOND_MS
 
@@ -25,6 +36,24 @@ class Resource(Enum):
 
     PODS = "pods"
     NODES = "nodes"
+    RESOURCE_CLAIMS = "resourceclaims"
+    RESOURCE_SLICES = "resourceslices"
+    DEVICE_CLASSES = "deviceclasses"
+
+    @property
+    def kind(self) -> str:
+        """What an object of the collection calls itself."""
+        return _KINDS[self]
+
+
+_KINDS = {
+    Resource.PODS: "Pod",
+    Resource.NODES: "Node",
+    Resource.RESOURCE_CLAIMS: "ResourceClaim",
+    Resource.RESOURCE_SLICES: "ResourceSlice",
+    Resource.DEVICE_CLASSES: "DeviceClass",
+}
+Subject = Pod | Node | Claim | SliceOf | DeviceClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +63,22 @@ class Event:
     at_ms: int
     resource: Resource
     kind: str
-    subject: Pod | Node
+    subject: Subject
     version: int = 0
 
-    def object(self) -> JsonObject:
-        """Return the object as the event carries it."""
-        if isinstance(self.subject, Pod):
-            return pod_object(self.subject, self.at_ms, self.version)
-        return node_object(self.subject, self.at_ms, self.version)
+    def object(self, api: str = VERSIONS[0]) -> JsonObject:
+        """Return the object as the event carries it; ``api`` is the version of its group."""
+        match self.subject:
+            case Pod():
+                return pod_object(self.subject, self.at_ms, self.version)
+            case Node():
+                return node_object(self.subject, self.at_ms, self.version)
+            case Claim():
+                return claim_object(self.subject, self.at_ms, self.version, api)
+            case SliceOf():
+                return slice_object(self.subject, self.at_ms, self.version, api)
+            case DeviceClass():
+                return class_object(self.subject, self.version, api)
 
 
 class History:
@@ -85,7 +122,7 @@ class History:
         """Return the number of the first event that is newer than a version."""
         return bisect_right(self._versions, version)
 
-    def snapshot(self, resource: Resource, at_ms: int) -> list[JsonObject]:
+    def snapshot(self, resource: Resource, at_ms: int, api: str = VERSIONS[0]) -> list[JsonObject]:
         """Return the collection as of an instant, in the order of namespace and name."""
         objects = []
         for (kind, _), events in self._of_subject.items():
@@ -94,15 +131,15 @@ class History:
             number = bisect_right([event.at_ms for event in events], at_ms)
             if number and events[number - 1].kind != "DELETED":
                 last = events[number - 1]
-                objects.append((_name(last.subject), last.object()))
+                objects.append((_name(last.subject), last.object(api)))
         return [body for _, body in sorted(objects, key=lambda pair: pair[0])]
 
     def _version(self, at_ms: int, number: int) -> int:
         return _FIRST_VERSION + max(0, at_ms - self._origin_ms) // SECOND_MS + number
 
 
-def _name(subject: Pod | Node) -> tuple[str, str]:
-    return (subject.namespace if isinstance(subject, Pod) else "", subject.name)
+def _name(subject: Subject) -> tuple[str, str]:
+    return (subject.namespace if isinstance(subject, Pod | Claim) else "", subject.name)
 
 
 def _order(event: Event) -> tuple[int, str, tuple[str, str]]:
@@ -117,11 +154,22 @@ def _changes(fleet: Fleet) -> Iterator[Event]:
     for node in fleet.nodes:
         instants = node_changes(node)
         yield from _events(Resource.NODES, node, instants, node.deleted_ms, closes_ms)
+        for one in slices_of(node):
+            changes = one.changes()
+            yield from _events(Resource.RESOURCE_SLICES, one, changes, node.deleted_ms, closes_ms)
+    for claim in fleet.claims:
+        changes = claim.changes()
+        yield from _events(Resource.RESOURCE_CLAIMS, claim, changes, claim.deleted_ms, closes_ms)
+    if any(node.mode.by_claims for node in fleet.nodes):
+        born = min(node.created_ms for node in fleet.nodes)
+        for name in (GPU_CLASS, MIG_CLASS):
+            kind = DeviceClass(name, born)
+            yield from _events(Resource.DEVICE_CLASSES, kind, (born,), OPEN_MS, closes_ms)
 
 
 def _events(
     resource: Resource,
-    subject: Pod | Node,
+    subject: Subject,
     instants: tuple[int, ...],
     ends_ms: int,
     closes_ms: int,

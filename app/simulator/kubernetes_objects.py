@@ -1,9 +1,10 @@
 """Kubernetes objects of a simulated fleet in the shapes of the API, as of any instant."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from app.simulator.hardware import Node
-from app.simulator.pods import GPU_RESOURCE, Container, Outcome, Owner, Pod, Run
+from app.simulator.pods import Container, Outcome, Owner, Pod, Run
 from app.simulator.spec import OPEN_MS, SECOND_MS
 
 # What JSON can say. An object is a tree of these.
@@ -37,8 +38,19 @@ def pod_changes(pod: Pod) -> tuple[int, ...]:
 
 def node_changes(node: Node) -> tuple[int, ...]:
     """Return the instants at which the node's object changes, its creation first, not its end."""
-    instants = {node.created_ms, node.advertised_ms, node.drain_ms}
-    instants |= {edge for span in node.counts() for edge in (span.start_ms, span.end_ms)}
+    instants = {node.created_ms, node.drain_ms}
+    if node.mode.by_claims:
+        # Its driver tells of devices in slices: the node itself changes where it is cordoned.
+        faces = node.faces()
+        instants |= {
+            after.start_ms
+            for before, after in pairwise(faces)
+            if before.unschedulable != after.unschedulable
+        }
+        instants |= {face.start_ms for face in faces[:1] if face.unschedulable}
+    else:
+        instants.add(node.advertised_ms)
+        instants |= {edge for face in node.faces() for edge in (face.start_ms, face.end_ms)}
     return tuple(sorted(at for at in instants if node.created_ms <= at < node.deleted_ms))
 
 
@@ -53,6 +65,8 @@ def pod_object(pod: Pod, at_ms: int, version: int) -> JsonObject:
         "creationTimestamp": stamp(pod.created_ms),
         "labels": labels,
     }
+    if pod.annotations:
+        metadata["annotations"] = dict(pod.annotations)
     if pod.owner is not None:
         metadata["generateName"] = f"{pod.owner.name}-"
         metadata["ownerReferences"] = [_reference(pod.owner)]
@@ -95,6 +109,14 @@ def _pod_spec(pod: Pod, at_ms: int) -> JsonObject:
     early = [_container(c) for c in pod.containers if c.kind != "app"]
     if early:
         spec["initContainers"] = [*early]
+    asked = [one for one in pod.claims if not one.extended]
+    if asked:
+        spec["resourceClaims"] = [
+            {"name": one.name, "resourceClaimTemplateName": one.template}
+            if one.template
+            else {"name": one.name, "resourceClaimName": one.claim}
+            for one in asked
+        ]
     if pod.node is not None and at_ms >= pod.scheduled_ms:
         spec["nodeName"] = pod.node.name
     return spec
@@ -102,12 +124,14 @@ def _pod_spec(pod: Pod, at_ms: int) -> JsonObject:
 
 def _container(container: Container) -> JsonObject:
     amounts: JsonObject = {"cpu": "1", "memory": "2Gi"}
-    if container.gpus:
-        amounts[GPU_RESOURCE] = str(container.gpus)
+    amounts |= {name: str(count) for name, count in container.requests()}
+    resources: JsonObject = {"requests": amounts, "limits": amounts}
+    if container.claims:
+        resources["claims"] = [{"name": name} for name in container.claims]
     body: JsonObject = {
         "name": container.name,
         "image": container.image,
-        "resources": {"requests": amounts, "limits": amounts},
+        "resources": resources,
     }
     if container.kind == "sidecar":
         body["restartPolicy"] = "Always"
@@ -135,12 +159,35 @@ def _pod_status(pod: Pod, at_ms: int) -> JsonObject:
             _container_status(pod, c, at_ms, ready=ready) for c in pod.containers if c.kind == "app"
         ],
     }
+    status |= _claim_statuses(pod)
     if pod.node is not None:
         status["hostIP"] = pod.node.address()
     early = [c for c in pod.containers if c.kind != "app"]
     if early:
         status["initContainerStatuses"] = [_early_status(pod, c, at_ms) for c in early]
     return status
+
+
+def _claim_statuses(pod: Pod) -> JsonObject:
+    """Return which claims stand for those that the pod names or that were made for it."""
+    said: JsonObject = {}
+    made = [one for one in pod.claims if one.template]
+    if made:
+        said["resourceClaimStatuses"] = [
+            {"name": one.name, "resourceClaimName": one.claim} for one in made
+        ]
+    for one in pod.claims:
+        if one.extended:
+            mapping: JsonObject = {
+                "containerName": pod.containers[0].name,
+                "requestName": "container-0-request-0",
+                "resourceName": one.extended,
+            }
+            said["extendedResourceClaimStatus"] = {
+                "resourceClaimName": one.claim,
+                "requestMappings": [mapping],
+            }
+    return said
 
 
 def _last_run(pod: Pod, at_ms: int) -> Run | None:
@@ -237,17 +284,13 @@ def _early_status(pod: Pod, container: Container, at_ms: int) -> JsonObject:
 
 def node_object(node: Node, at_ms: int, version: int) -> JsonObject:
     """Return the node as of an instant; its devices show once the device plugin has registered."""
-    advertised = at_ms >= node.advertised_ms
-    labels: JsonObject = {
-        name: text
-        for name, text in node.labels()
-        if advertised or not name.startswith("nvidia.com/")
-    }
+    face = node.face_at(at_ms)
+    labels: JsonObject = dict(face.labels if face else node.plain_labels())
     capacity: JsonObject = {"cpu": "192", "memory": "2097152Ki", "pods": "110"}
     allocatable: JsonObject = {"cpu": "190", "memory": "2000000Ki", "pods": "110"}
-    if advertised:
-        capacity[GPU_RESOURCE] = str(node.devices)
-        allocatable[GPU_RESOURCE] = str(node.allocatable_at(at_ms))
+    if face:
+        capacity |= {name: str(count) for name, count in face.capacity}
+        allocatable |= {name: str(count) for name, count in face.allocatable}
     metadata: JsonObject = {
         "name": node.name,
         "uid": node.uid,
@@ -255,7 +298,11 @@ def node_object(node: Node, at_ms: int, version: int) -> JsonObject:
         "creationTimestamp": stamp(node.created_ms),
         "labels": labels,
     }
+    if face and face.annotations:
+        metadata["annotations"] = dict(face.annotations)
     spec: JsonObject = {"providerID": node.provider_id()}
+    if face and face.unschedulable:
+        spec["unschedulable"] = True
     if at_ms >= node.drain_ms:
         metadata["deletionTimestamp"] = stamp(node.drain_ms)
         metadata["finalizers"] = ["karpenter.sh/termination"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.simulator.exposition import FAMILIES, Exposition
+from app.simulator.exposition import Exposition, families_of
 from app.simulator.fleet import Fleet
 from app.simulator.series import Series
 
@@ -15,7 +15,7 @@ _HISTOGRAM_PARTS = ("_bucket", "_count", "_sum")
 def write_openmetrics(
     fleet: Fleet,
     path: Path,
-    families: Iterable[str] = FAMILIES,
+    families: Iterable[str] | None = None,
     *,
     exposition: Exposition | None = None,
     start_ms: int | None = None,
@@ -31,7 +31,7 @@ def write_openmetrics(
     count = 0
     typed: set[str] = set()
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for name in families:
+        for name in families_of(fleet) if families is None else families:
             exposed_name = exposed.renamed.get(name, name)
             base, kind = _type_of(exposed_name)
             if base not in typed:

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from app.simulator.claims import Claim
 from app.simulator.dice import dice, suffix, uid
 from app.simulator.hardware import Node
 from app.simulator.lifetimes import Ending, containers_of, ending_of, runs_of
+from app.simulator.mode_claims import place_claims
+from app.simulator.mode_units import place_units
 from app.simulator.pods import Container, Outcome, Owner, Pod, Profile
 from app.simulator.population import Wish, wishes
 from app.simulator.spec import HOUR_MS, OPEN_MS, SECOND_MS, FleetSpec
@@ -59,16 +62,42 @@ class _Board:
         return row, tuple(sorted(int(device) for device in order[: wish.gpus])), start
 
 
-def place(spec: FleetSpec, nodes: tuple[Node, ...]) -> tuple[Pod, ...]:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Every pod and claim that ever exists."""
+
+    pods: tuple[Pod, ...]
+    claims: tuple[Claim, ...] = ()
+
+
+def place(spec: FleetSpec, nodes: tuple[Node, ...]) -> Placed:
     """Return every pod that ever exists, system pods included, in the order of creation."""
+    everyone = [*_system_pods(spec, nodes), *_whole_pods(spec, nodes)]
+    claims: list[Claim] = []
+    number = 0
+    for node in nodes:
+        if node.mode.by_claims:
+            more, made = place_claims(spec, node, number)
+            claims += made
+        else:
+            more = list(place_units(spec, node, number)) if node.layouts else []
+        everyone += more
+        number += len(more)
+    ordered = sorted(everyone, key=lambda pod: (pod.created_ms, pod.namespace, pod.name))
+    return Placed(tuple(ordered), tuple(sorted(claims, key=lambda one: (one.created_ms, one.name))))
+
+
+def _whole_pods(spec: FleetSpec, all_nodes: tuple[Node, ...]) -> list[Pod]:
+    """Return the pods on nodes whose devices are handed out whole."""
+    nodes = tuple(node for node in all_nodes if not node.layouts)
     board = _board(nodes)
     queue = [(wish.at_ms, wish.key, wish) for wish in wishes(spec)]
     heapq.heapify(queue)
-    pods = list(_system_pods(spec, nodes))
+    pods: list[Pod] = []
     while queue:
         _, _, wish = heapq.heappop(queue)
         found = board.find(wish)
-        pod = _pod(spec, wish, found, nodes, number=len(pods))
+        pod = _pod(spec, wish, found, nodes, number=len(all_nodes) + 1 + len(pods))
         pods.append(pod)
         if found is None:
             continue
@@ -77,7 +106,7 @@ def place(spec: FleetSpec, nodes: tuple[Node, ...]) -> tuple[Pod, ...]:
         again = _moved(spec, wish, pod)
         if again is not None:
             heapq.heappush(queue, (again.at_ms, again.key, again))
-    return tuple(sorted(pods, key=lambda pod: (pod.created_ms, pod.namespace, pod.name)))
+    return pods
 
 
 def _board(nodes: tuple[Node, ...]) -> _Board:
@@ -176,13 +205,14 @@ def _system_pods(spec: FleetSpec, nodes: tuple[Node, ...]) -> list[Pod]:
             owner=daemon,
             namespace=EXPORTER_NAMESPACE,
             container=EXPORTER,
-            name=f"{EXPORTER}-{suffix(spec.seed, EXPORTER, node.name)}",
+            name=f"{EXPORTER}-{suffix(spec.seed, EXPORTER, _exporter_key(node))}",
             node=node,
             number=number,
         )
         for number, node in enumerate(nodes)
     ]
-    home = min(nodes, key=lambda node: (node.created_ms, node.number))
+    whole = [node for node in nodes if not node.layouts]
+    home = min(whole, key=lambda node: (node.created_ms, node.number))
     kube_state = _system_pod(
         spec,
         owner=None,
@@ -193,6 +223,11 @@ def _system_pods(spec: FleetSpec, nodes: tuple[Node, ...]) -> list[Pod]:
         number=len(nodes),
     )
     return [*pods, kube_state]
+
+
+def _exporter_key(node: Node) -> str:
+    """Return what an exporter's name is drawn by; machines that share devices may come again."""
+    return node.uid if node.layouts else node.name
 
 
 def _system_pod(

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from app.simulator.hardware import Node
+from app.simulator.layouts import Amounts, Part, Texts
+from app.simulator.modes import WHOLE_GPU
 from app.simulator.spec import OPEN_MS
 
-GPU_RESOURCE = "nvidia.com/gpu"
+GPU_RESOURCE = WHOLE_GPU
 
 
 class Profile(Enum):
@@ -44,12 +46,32 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container; ``kind`` is ``app``, ``init`` or ``sidecar`` (an init container that stays)."""
+    """A container; ``kind`` is ``app``, ``init`` or ``sidecar`` (an init container that stays).
+
+    ``asks`` is what it requests besides whole GPUs, ``claims`` by which claims of its pod.
+    """
 
     name: str
     kind: str
     image: str
     gpus: int
+    asks: Amounts = ()
+    claims: tuple[str, ...] = ()
+
+    def requests(self) -> Amounts:
+        """Return the extended resources that it requests."""
+        return (*(((GPU_RESOURCE, self.gpus),) if self.gpus else ()), *self.asks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodClaim:
+    """A claim as a pod names it; ``template`` is empty where the claim is there by itself."""
+
+    name: str
+    claim: str
+    template: str = ""
+    # The container's resource that a claim was made for by the scheduler, if it was.
+    extended: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +128,17 @@ class Pod:
     outcome: Outcome
     address: str
     service: Service | None = None
+    annotations: Texts = ()
+    claims: tuple[PodClaim, ...] = ()
+    # Of shared devices: what it really held, one part a device and span.
+    parts: tuple[Part, ...] = ()
+    # It keeps a device for others, which are those that hold it.
+    reserves: bool = False
+
+    def resource(self) -> str:
+        """Return the resource by which the pod holds devices, '' where claims or notes do."""
+        asked = [name for one in self.containers for name, _ in one.requests()]
+        return asked[0] if asked else ""
 
     def serving_at(self, at_ms: int) -> Run | None:
         """Return the run whose endpoint answers at an instant."""

@@ -1,6 +1,6 @@
 """Series as Prometheus stores them, and the targets whose scrapes made them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,22 @@ def series(labels: dict[str, str], at_ms: Int64s, value: Float64s) -> Series:
     """Return a series; a label with an empty value is no label."""
     kept = sorted((name, text) for name, text in labels.items() if text)
     return Series(tuple(kept), at_ms, value)
+
+
+def united(made: Iterable[Series]) -> tuple[Series, ...]:
+    """Return series of which no two have the same labels: those that go on are one."""
+    by_labels: dict[Labels, list[Series]] = {}
+    for one in made:
+        by_labels.setdefault(one.labels, []).append(one)
+    return tuple(
+        same[0] if len(same) == 1 else _joined(labels, same) for labels, same in by_labels.items()
+    )
+
+
+def _joined(labels: Labels, same: list[Series]) -> Series:
+    at_ms = np.concatenate([one.at_ms for one in same])
+    order = np.argsort(at_ms, kind="stable")
+    return Series(labels, at_ms[order], np.concatenate([one.value for one in same])[order])
 
 
 def constant(value: float, at_ms: Int64s) -> Float64s:

@@ -1,8 +1,9 @@
 """What a simulated fleet is asked to be: its size, its events, its scrapes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.errors import InputError
+from app.simulator.modes import SHARED_MODES, Mode
 
 # An instant that has not come: 9999-01-01T00:00:00Z, the ledger's own convention for open ends.
 OPEN_MS = 253_370_764_800_000
@@ -64,6 +65,11 @@ class FleetSpec:
     target_outages: int = 4
     outages: tuple[Outage, ...] | None = None  # given, they replace the drawn ones
     prometheus_replicas: int = 1  # above 1: series carry the label prometheus_replica
+    modes: tuple[Mode, ...] = ()  # one node more for each, whose devices pods share
+    mode_changes: bool = True  # such nodes are reconfigured, lose devices, are replaced
+    mode_pods_per_node: float = 3.2  # pods that live at one time on such a node
+    mode_pod_minutes: int = 40  # how long they live on average
+    virtual_gpus: bool = False  # dcgm-exporter copies a slotted device's value to every sharer
     honor_labels: bool = True  # False: exporters' labels arrive as exported_pod and so on
 
     def __post_init__(self) -> None:
@@ -115,4 +121,24 @@ def benchmark_spec(*, start_ms: int, nodes: int = 1_250, hours: int = 1) -> Flee
         node_leaves=max(1, nodes // 200),
         unhealthy_devices=max(1, nodes // 100),
         target_outages=max(1, nodes // 25),
+    )
+
+
+def shared_benchmark_spec(*, start_ms: int, nodes: int = 1_250, hours: int = 1) -> FleetSpec:
+    """Return a fleet of as many GPUs and about as many pods as `benchmark_spec` has.
+
+    Half of the nodes share their devices, as many in each way as in any other. The whole ones have
+    all services, and as much of other work on each of them as there.
+    """
+    shared = nodes // 2
+    plain = benchmark_spec(start_ms=start_ms, nodes=nodes, hours=hours)
+    return replace(
+        plain,
+        nodes=nodes - shared,
+        trainings=plain.trainings * (nodes - shared) // nodes,
+        jobs_per_gpu_hour=plain.jobs_per_gpu_hour,
+        modes=tuple(SHARED_MODES[number % len(SHARED_MODES)] for number in range(shared)),
+        mode_changes=False,
+        mode_pods_per_node=2.3,
+        mode_pod_minutes=240,
     )

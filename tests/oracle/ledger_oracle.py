@@ -7,6 +7,7 @@ mistake there cannot hide here. All spans are half-open ``[start_ms, end_ms)``.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +33,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How many devices of a node may be held during a span; outside all spans none may."""
+    """How many devices of a node may be held during a span; outside all spans none may.
+
+    What no instance of a divided device covers may not be held: then it is a fraction.
+    """
 
     start_ms: int
     end_ms: int
-    allocatable: int
+    allocatable: int | Fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +66,22 @@ class OracleNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleHold:
+    """A span in which somebody held so many devices, or such a part of one.
+
+    Several may have one key: a hold whose share changes is as many of them. Where ``slots`` are
+    given, presence counts: of the devices in use its part is that of its slots among all of them.
+    ``collected`` is what it was collected with where another policy rates it: a node that was full
+    then had no room for anybody whom nobody saw.
+    """
+
     key: str
     node: str
     namespace: str
-    devices: int
+    devices: int | Fraction
     start_ms: int
     end_ms: int
+    slots: int = 0
+    collected: int | Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,49 +151,98 @@ def _walk_node(
     platform: str,
 ) -> Iterable[tuple[LineKey, Amount]]:
     at = np.arange(start_ms, end_ms, dtype=np.int64)
+    # Everything is counted in parts of a device of which all shares are whole numbers.
+    shares = [one.devices for one in holds] + [one.allocatable for one in node.counts]
+    shares += [one.collected for one in holds if one.collected is not None]
+    parts = lcm(*(Fraction(share).denominator for share in shares))
+    whole = node.devices * parts
     exists = _inside(at, [Span(start_ms=node.start_ms, end_ms=node.end_ms)])
-    claimed = np.zeros(len(at), dtype=np.int64)
-    for hold in holds:
-        claimed += hold.devices * _inside(at, [Span(start_ms=hold.start_ms, end_ms=hold.end_ms)])
-    if np.any((claimed > 0) & ~exists):
+    taken = _claims(at, holds, parts)
+    if np.any((taken.all > 0) & ~exists):
         message = f"Something is held on {node.name} while the node does not exist."
         raise OracleError(message)
-    held = np.minimum(claimed, node.devices)
-    free = node.devices * exists - held
-    seen = _inside(at, observed)
-    stranded = np.minimum(node.devices - _step(at, node.counts), free) * seen
+    seen = _inside(at, observed) | (taken.collected >= whole)
+    allocatable = _step(at, node.counts, parts)
+    in_use = _in_use(taken, np.where(seen, allocatable, whole), whole, parts)
+    claimed = taken.all - taken.sliced + in_use
+    held = np.minimum(claimed, whole)
+    free = whole * exists - held
+    stranded = np.minimum(whole - allocatable, free) * seen
     states = {
         UNOBSERVED: free * ~seen,
         STRANDED: stranded,
         UNALLOCATED: free * seen - stranded,
     }
     price = _price_index(at, node.prices)
-    uncrowded = np.full(len(at), node.devices, dtype=np.int64)
+    every = np.full(len(at), node.devices, dtype=np.int64)
     for state, devices in states.items():
-        amount = _amount(node, price, devices, uncrowded)
+        amount = _amount(node, price, devices, every, every * parts)
         yield LineKey(node.name, state, "", platform), amount
-    crowd = np.maximum(claimed, node.devices)
+    crowd = np.maximum(claimed, whole)
     for hold in holds:
         holding = _inside(at, [Span(start_ms=hold.start_ms, end_ms=hold.end_ms)])
         for team, owning in _teams(at, hold.namespace, owners):
-            devices = hold.devices * (holding & owning)
-            yield (
-                LineKey(node.name, HELD, hold.key, team),
-                _amount(node, price, devices, crowd),
-            )
+            key = LineKey(node.name, HELD, hold.key, team)
+            if hold.slots:
+                slots = hold.slots * (holding & owning)
+                yield key, _amount(node, price, slots, in_use * whole, taken.slots * parts * crowd)
+            else:
+                devices = int(hold.devices * parts) * (holding & owning)
+                yield key, _amount(node, price, devices, every, crowd)
 
 
-def _amount(node: OracleNode, price: Ints, devices: Ints, crowd: Ints) -> Amount:
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What is claimed of a node's devices, in parts: by all, by slots; and how many slots.
+
+    ``collected`` is what all claimed by the policies of the collection.
+    """
+
+    all: Ints
+    sliced: Ints
+    slots: Ints
+    collected: Ints
+
+
+def _claims(at: Ints, holds: Sequence[OracleHold], parts: int) -> _Claims:
+    claimed, sliced, slots, before = (np.zeros(len(at), dtype=np.int64) for _ in range(4))
+    for hold in holds:
+        holding = _inside(at, [Span(start_ms=hold.start_ms, end_ms=hold.end_ms)])
+        claimed += int(hold.devices * parts) * holding
+        collected = hold.devices if hold.collected is None else hold.collected
+        before += int(collected * parts) * holding
+        if hold.slots:
+            sliced += int(hold.devices * parts) * holding
+            slots += hold.slots * holding
+    return _Claims(claimed, sliced, slots, before)
+
+
+def _in_use(taken: _Claims, allocatable: Ints, whole: int, parts: int) -> Ints:
+    """Return the devices that slots use, in parts: as many as slots, while there are devices.
+
+    Those are whole ones that may be held and that nobody else holds; they are never fewer than the
+    shares of the slots come to, rounded up where there is room.
+    """
+    others = taken.all - taken.sliced
+    room = np.maximum(whole - others, 0)
+    may = np.maximum(allocatable, np.minimum(taken.all, whole)) - others
+    left = np.minimum(np.maximum(may, 0) // parts * parts, room)
+    needed = np.maximum(np.minimum(-(-taken.sliced // parts) * parts, room), taken.sliced)
+    return np.minimum(np.maximum(left, needed), taken.slots * parts)
+
+
+def _amount(node: OracleNode, price: Ints, raw: Ints, of: Ints, crowd: Ints) -> Amount:
     """Add up one line's milliseconds, one group of equal price and crowding after another.
 
-    ``crowd`` is what is claimed in all, at least the node's devices: where more is claimed than
-    there is, everyone's part shrinks in proportion.
+    The line has ``raw`` of every ``crowd`` that is claimed, and those have ``of`` devices: where
+    more is claimed than there is, everyone's part shrinks in proportion.
     """
     total = unpriced = cost = Fraction(0)
-    groups = set(zip(price[devices > 0].tolist(), crowd[devices > 0].tolist(), strict=True))
-    for index, pressed in groups:
-        raw = int(devices[(price == index) & (crowd == pressed)].sum())
-        part = Fraction(raw * node.devices, pressed)
+    some = raw > 0
+    groups = set(zip(price[some].tolist(), of[some].tolist(), crowd[some].tolist(), strict=True))
+    for index, devices, pressed in groups:
+        mine = (price == index) & (of == devices) & (crowd == pressed)
+        part = Fraction(int(raw[mine].sum()) * devices, pressed)
         total += part
         if index < 0:
             unpriced += part
@@ -217,10 +280,11 @@ def _inside(at: Ints, spans: Iterable[Span]) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _step(at: Ints, counts: Iterable[Count]) -> Ints:
+def _step(at: Ints, counts: Iterable[Count], parts: int) -> Ints:
     allocatable = np.zeros(len(at), dtype=np.int64)
     for count in counts:
-        allocatable[(at >= count.start_ms) & (at < count.end_ms)] = count.allocatable
+        inside = (at >= count.start_ms) & (at < count.end_ms)
+        allocatable[inside] = int(count.allocatable * parts)
     return allocatable
 
 
