@@ -1,7 +1,7 @@
 """The inventory of a window from kube-state-metrics alone: nodes, holds, and what was observed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,20 @@ from app.sources.asking import (
 )
 from app.sources.catalogue import Catalogue
 from app.sources.harvest import evidence_frame, metric_names, note_names
+from app.sources.instance_types import with_told_devices
+from app.sources.kube_state_claims import claim_asks, notes_on_claims
+from app.sources.kube_state_declared import (
+    annotation_asks,
+    declaring_pods,
+    notes_on_reservations,
+)
 from app.sources.kube_state_nodes import NodeSpan, node_spans
 from app.sources.kube_state_pods import PodAnswers, SeenPod, pod_holds, seen_pods
 from app.sources.lookback import LOOKBACK_SHORT_MS
 from app.sources.naming import label_named
 from app.sources.prometheus import PrometheusSource
 from app.sources.promql import EVER_TRUE, NEWEST, RAW_SAMPLES, Matcher, Operator, any_of
-from app.sources.scrapes import scrape_times
+from app.sources.scrapes import ScrapeTimes, scrape_times
 from app.units.intervals import Spans
 from app.units.window import Window
 from app.usage.evidence import STAND_IN
@@ -37,7 +44,13 @@ _EXTENDED = (
     Matcher("resource", Operator.NOT_EQUAL, "pods"),
 )
 _ENDED = (Matcher("phase", Operator.REGEX, "Succeeded|Failed"),)
-_POD_FACTS = ("pod_created", "pod_owner", "pod_labels", "pod_scheduled", "pod_completed")
+_POD_FACTS = (
+    "pod_created",
+    "pod_owner",
+    "pod_labels",
+    "pod_scheduled",
+    "pod_completed",
+)
 _DAY_MS = 24 * 3_600_000
 # More namespaces than this are not named in a query one by one.
 _MOST_NAMED = 100
@@ -78,11 +91,13 @@ def kube_state_inventory(
     *,
     scrape_ms: int,
     known_nodes: Mapping[tuple[str, int], str] | None = None,
+    devices: Mapping[str, int] | None = None,
 ) -> Inventory:
     """Rebuild a window's inventory. Raises if nobody answers; other trouble becomes a note.
 
     ``known_nodes`` gives UIDs by name and creation in milliseconds, since none are exported; a
-    node that is not among them gets a UID made of both.
+    node that is not among them gets a UID made of both. ``devices`` are the physical devices by
+    node name or instance type, where no label tells all of them.
     """
     report = Report()
     inquiry = Inquiry(
@@ -93,16 +108,21 @@ def kube_state_inventory(
         scrape_ms=scrape_ms,
         report=report,
     )
-    exporter = inquiry.exporter
-    lacking = _lacking(inquiry)
+    lacking, exporter = _lacking(inquiry), inquiry.exporter
     answered = list(answers(source, _first_asks(inquiry), report))
     shown = [samples for name in _SCRAPED for samples in chosen(answered, name)]
     times = scrape_times(shown, scrape_ms)
     pods = seen_pods(exporter, answered, times)
+    declaring = declaring_pods(answered, times)
     # Without the requests no scrape says who held what, however many there were.
     reach_ms = 0 if "pod_requests" in lacking else 2 * scrape_ms
-    answered += answers(source, _pod_asks(inquiry, answered, pods), report)
-    nodes = node_spans(exporter, answered, times, known_nodes or {})
+    answered += answers(source, _pod_asks(inquiry, answered, (*pods, *declaring)), report)
+    report.notes += [*notes_on_reservations(pods, declaring), *notes_on_claims(answered)]
+    pods = _with_declaring(pods, answered, times)
+    nodes = tuple(
+        replace(span, node=with_told_devices(span.node, devices or {}))
+        for span in node_spans(exporter, answered, times, known_nodes or {})
+    )
     facts = PodAnswers(answered)
     holds, odd = pod_holds(
         pods,
@@ -124,6 +144,15 @@ def kube_state_inventory(
         notes=notes_frame(report.notes),
         partial=report.partial,
     )
+
+
+def _with_declaring(
+    pods: tuple[SeenPod, ...], answered: Sequence[Answered], times: ScrapeTimes
+) -> tuple[SeenPod, ...]:
+    """Add the pods that declare parts of GPUs and request none; their nodes are told."""
+    known = {pod.uid for pod in pods}
+    declaring = declaring_pods(answered, times)
+    return (*pods, *(pod for pod in declaring if pod.uid not in known))
 
 
 def _touches(one: NodeSpan | PodHold, window: Window) -> bool:
@@ -156,6 +185,8 @@ def _first_asks(inquiry: Inquiry) -> list[Ask]:
     asks += inquiry.asks("node_created", RAW_SAMPLES, span)
     asks += inquiry.asks("node_info", NEWEST, span)
     asks += inquiry.asks("node_labels", RAW_SAMPLES, span)
+    asks += annotation_asks(inquiry, span)
+    asks += claim_asks(inquiry, span)
     for name in ("node_capacity", "node_allocatable"):
         asks += inquiry.asks(name, RAW_SAMPLES, span, matchers=_EXTENDED)
     return asks
@@ -167,12 +198,18 @@ def _pod_asks(inquiry: Inquiry, answered: Sequence[Answered], pods: Sequence[See
         return []
     span = _span(inquiry)
     namespaces = tuple(sorted({pod.namespace for pod in pods}))
-    asked = [*chosen(answered, "pod_requests"), *chosen(answered, "pod_init_requests")]
+    asked = [
+        samples
+        for name in ("pod_requests", "pod_init_requests", "pod_annotations")
+        for samples in chosen(answered, name)
+    ]
     requests = pd.concat([samples.labels for samples in asked])
     label = label_named(inquiry.exporter, "namespace", requests)
     where = (any_of(label, namespaces),) if label and len(namespaces) <= _MOST_NAMED else ()
     asks = []
-    for name in (*_POD_FACTS, "replicaset_owner", "job_owner", "pod_ready"):
+    # Requests name the node of a pod; where it declares a part instead, only the pod itself does.
+    nodes = ("pod_info",) if any(not pod.node_name for pod in pods) else ()
+    for name in (*_POD_FACTS, *nodes, "replicaset_owner", "job_owner", "pod_ready"):
         asks += inquiry.asks(name, NEWEST, span, matchers=where)
     asks += inquiry.asks("pod_phase", EVER_TRUE, span, matchers=(*_ENDED, *where))
     return asks

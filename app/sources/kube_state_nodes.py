@@ -9,10 +9,12 @@ import orjson
 
 from app.sources.asking import Answered, chosen
 from app.sources.catalogue import Exporter
+from app.sources.instance_types import devices_of_type
 from app.sources.node_labels import KNOWN_NODE_LABELS, place_of
 from app.sources.ownership_labels import OWNERSHIP_LABELS
 from app.sources.scrapes import ScrapeTimes
 from app.units.window import OPEN_MS
+from app.usage.hami import NODE_ANNOTATIONS
 from app.usage.identity import MADE_UP_UID
 from app.usage.inventory import NodeFacts
 from app.usage.label_names import mangled
@@ -36,6 +38,9 @@ class NodeSpan:
 _REAL_NAMES = {
     mangled(name): name for name in (*KNOWN_NODE_LABELS, *OWNERSHIP_LABELS, "pod-template-hash")
 }
+# Labels of MIG profiles: nvidia.com/mig-1g.5gb.count, and with .replicas where they are shared.
+_PROFILE_LABEL = re.compile(r"nvidia_com_mig_(\dg.*)_(count|replicas)")
+ANNOTATION_PREFIX = "annotation_"
 _DOMAIN = re.compile(r"([a-z0-9_]+?)_(com|io|ai|dev|org|net)_(.+)\Z")
 
 
@@ -47,7 +52,26 @@ def kubernetes_labels(series_text: str) -> dict[str, str]:
         for name, value in series.items()
         if name.startswith("label_")
     }
-    return {_REAL_NAMES.get(name, name): value for name, value in plain.items()}
+    return {_real_label(name): value for name, value in plain.items()}
+
+
+def annotations_of(series_text: str, names: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Return those of the named annotations that a series carries, under their real names."""
+    series: Mapping[str, str] = orjson.loads(series_text)
+    found = {name: series.get(ANNOTATION_PREFIX + mangled(name), "") for name in names}
+    return tuple(sorted((name, text) for name, text in found.items() if text))
+
+
+def _real_label(name: str) -> str:
+    found = _PROFILE_LABEL.fullmatch(name)
+    if found is not None:
+        return f"nvidia.com/mig-{_profile(found[1])}.{found[2]}"
+    return _REAL_NAMES.get(name, name)
+
+
+def _profile(text: str) -> str:
+    """Return a MIG profile as resources and labels have it: ``1g_5gb_me`` is ``1g.5gb.me``."""
+    return text.replace("_", ".")
 
 
 def real_resource(exporter: Exporter, name: str) -> str:
@@ -64,8 +88,7 @@ def real_resource(exporter: Exporter, name: str) -> str:
         return name
     domain, top, rest = found.groups()
     if domain == "nvidia" and rest.startswith("mig_"):
-        profile = re.sub(r"(?<=\dg)_(?=\d)", ".", rest.removeprefix("mig_"))
-        return f"nvidia.com/mig-{profile.replace('_', '.')}"
+        return f"nvidia.com/mig-{_profile(rest.removeprefix('mig_'))}"
     return f"{domain.replace('_', '.')}.{top}/{rest}"
 
 
@@ -78,6 +101,11 @@ def node_spans(
     """Return all nodes' spans, ordered by name and time."""
     labels = _newest_labels(chosen(answered, "node_labels"))
     provider_ids = _provider_ids(chosen(answered, "node_info"))
+    annotations = {
+        node: annotations_of(text, NODE_ANNOTATIONS)
+        for samples in chosen(answered, "node_annotations")
+        for node, text in zip(samples.labels["node"], samples.labels["series"], strict=True)
+    }
     capacity = _amounts(exporter, chosen(answered, "node_capacity"))
     allocatable = _amounts(exporter, chosen(answered, "node_allocatable"))
     spans: list[NodeSpan] = []
@@ -98,6 +126,8 @@ def node_spans(
             capacity=(),
             allocatable=(),
             resource_version="",
+            annotations=annotations.get(life.name, ()),
+            instance_devices=devices_of_type(place.provider, place.instance_type),
         )
         spans += _spans_of(
             facts,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from app.sources.asking import Answered, chosen
 from app.sources.catalogue import Exporter
 from app.sources.kube_state_nodes import NodeSpan, kubernetes_labels, real_resource
-from app.sources.ownership_labels import labelled_workload, without_template_hash
+from app.sources.ownership_labels import labelled_workload, pod_group, without_template_hash
 from app.sources.scrapes import ScrapeTimes, Sighting
 from app.units.window import OPEN_MS
-from app.usage.holds import TERMINAL_PHASES, holds_of
+from app.usage.holds import TERMINAL_PHASES, advertises_devices, holds_of
 from app.usage.inventory import ContainerFacts, NodeFacts, PodFacts, PodHold, Workload
 from app.usage.kinds import HoldSource
 from app.usage.notes import Note
@@ -26,6 +26,7 @@ class SeenPod:
     node_name: str
     containers: tuple[ContainerFacts, ...]
     sighting: Sighting
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 def seen_pods(
@@ -132,8 +133,59 @@ def pod_holds(
             silence_ms=silence_ms,
             lost=sighting.vanished or never_again,
         )
-        holds += [_with_edges(hold, known, sighting, end) for hold in found]
+        whole = [_with_edges(hold, known, sighting, end) for hold in found]
+        lived = [
+            span for span in by_name.get(pod.node_name, ()) if node and span.node.uid == node.uid
+        ]
+        holds += [part for hold in whole for part in _in_parts(hold, known, lived)]
     return holds, notes
+
+
+def _in_parts(hold: PodHold, pod: PodFacts, spans: Sequence[NodeSpan]) -> list[PodHold]:
+    """Cut a hold where its node came to divide its devices otherwise.
+
+    A span in which the node advertised nothing changes no share: its plugin was down.
+    """
+    changes: list[tuple[int, PodHold]] = []
+    for span in spans:
+        if not advertises_devices(span.node) or span.start_ms >= hold.end_ms:
+            continue
+        same = [one for one in holds_of(pod, span.node)[0] if one.resource == hold.resource]
+        if same and (not changes or _shares(same[0]) != _shares(changes[-1][1])):
+            changes.append((span.start_ms, same[0]))
+    while len(changes) > 1 and changes[1][0] <= hold.start_ms:
+        changes.pop(0)
+    if len(changes) < 2:  # noqa: PLR2004 - one share or none: nothing changed
+        return [hold]
+    ends = [at_ms for at_ms, _ in changes[1:]] + [hold.end_ms]
+    parts = []
+    for number, ((begun_ms, told), end_ms) in enumerate(zip(changes, ends, strict=True)):
+        first, last = number == 0, end_ms == hold.end_ms
+        parts.append(
+            replace(
+                hold,
+                share_num=told.share_num,
+                share_den=told.share_den,
+                compute_num=told.compute_num,
+                compute_den=told.compute_den,
+                units=told.units,
+                sharing=told.sharing,
+                exclusive=told.exclusive,
+                start_ms=hold.start_ms if first else begun_ms,
+                start_unsure_ms=hold.start_unsure_ms if first else 0,
+                end_ms=end_ms,
+                end_unsure_ms=hold.end_unsure_ms if last else 0,
+                end_lost=hold.end_lost and last,
+                part_ms=0 if first else begun_ms,
+                scheduled_ms=hold.scheduled_ms if first else None,
+                ready_ms=hold.ready_ms if first else None,
+            )
+        )
+    return parts
+
+
+def _shares(hold: PodHold) -> tuple[object, ...]:
+    return (hold.share_num, hold.share_den, *hold.compute_share, hold.sharing)
 
 
 class PodAnswers:
@@ -163,7 +215,8 @@ class PodAnswers:
             return named
         kind, name = self.owners.get(pod.uid, ("", ""))
         if not kind or kind == "Node":
-            return Workload(namespace=pod.namespace, kind="Pod", name=pod.name, uid=pod.uid)
+            alone = Workload(namespace=pod.namespace, kind="Pod", name=pod.name, uid=pod.uid)
+            return pod_group(alone, labels) or alone
         owner = Workload(namespace=pod.namespace, kind=kind, name=name, uid="")
         above = self.above.get((kind, pod.namespace, name))
         if above is not None and above[0]:
@@ -188,7 +241,7 @@ def _facts_of(pod: SeenPod, facts: PodAnswers, first_ready_ms: Mapping[str, int]
         node_name=pod.node_name,
         phase=phase,
         labels=tuple(sorted(facts.labels.get(pod.uid, {}).items())),
-        annotations=(),
+        annotations=pod.annotations,
         workload=facts.workload(pod),
         created_ms=created_ms,
         scheduled_ms=facts.scheduled_ms.get(pod.uid),

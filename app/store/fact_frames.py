@@ -11,11 +11,12 @@ from sqlalchemy import Connection
 from app.store.copying import Column, Kind, Parameter, column_arrays, copy_in, copy_out
 from app.units.window import HOUR_MS, Window
 from app.usage import frames
+from app.usage.consumers import CONSUMER_USAGE as CONSUMER_USAGE_FRAME
 
 # An integer that no fact has, sent in place of null.
 _NO_INTEGER = -(2**63)
 
-_CODES = frozenset({"activity_basis", "activity_scope", "source", "metric"})
+_CODES = frozenset({"activity_basis", "activity_scope", "source", "metric", "sharing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ SERVICE_MINUTES = FactTable(
 COLD_STARTS = FactTable(
     "cold_starts", frames.COLD_STARTS, ("window_start_ms", "workload_id", "hold_id")
 )
+CONSUMER_USAGE = FactTable(
+    "consumer_usage", CONSUMER_USAGE_FRAME, ("window_start_ms", "consumer_id", "route_id")
+)
 
 FACT_TABLES = (
     POOL_USAGE,
@@ -60,6 +64,7 @@ FACT_TABLES = (
     LATENCY_USAGE,
     SERVICE_MINUTES,
     COLD_STARTS,
+    CONSUMER_USAGE,
 )
 
 

@@ -11,23 +11,32 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Text,
     any_,
-    case,
     func,
     literal,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import insert
 
+from app.store.hold_rows import (
+    changed,
+    part_of,
+    row_of,
+    settled,
+    upsert,
+    value_of,
+    with_share_of,
+)
 from app.store.naming import NameStore
 from app.store.tables.columns import literal_instant
 from app.store.tables.inventory import HOLDS, WORKLOADS
 from app.store.tables.names import GPU_MODELS
 from app.units.window import OPEN_MS, Window
 from app.usage import frames
-from app.usage.identity import cluster_id, gpu_model_id, hold_id, node_id, workload_id
+from app.usage.identity import cluster_id, hold_id, workload_id
 from app.usage.inventory import PodHold, Workload
 from app.usage.kinds import HoldSource
 
@@ -41,11 +50,21 @@ class HoldStore:
         self._cluster_id = cluster_id(cluster)
         self._names = NameStore(connection)
 
-    def put(self, holds: Sequence[PodHold], *, seen_ms: int | None = None) -> None:
+    def put(
+        self,
+        holds: Sequence[PodHold],
+        *,
+        seen_ms: int | None = None,
+        changed_ms: int | None = None,
+        untold: Collection[str] = (),
+    ) -> None:
         """Store holds as they are known; ``seen_ms`` is until when their source was read.
 
         The watch's word replaces any; that of kube-state-metrics replaces only its own, unless that
-        was read further. A surer edge is kept, and the node where none is told.
+        was read further. A surer edge is kept, and the node where none is told. With
+        ``changed_ms``, a stored hold that has another share on the same node ends at that instant
+        and goes on as a further part; without it the share is corrected from the start. Of pods in
+        ``untold`` (UIDs) nothing tells the share at present: a stored one stays.
         """
         if not holds:
             return
@@ -54,11 +73,59 @@ class HoldStore:
         self._names.ensure_namespaces({hold.namespace for hold in holds})
         self._put_workloads({hold.workload for hold in holds})
         rows = {
-            hold_id(self._cluster, hold.pod_uid, hold.resource): self._row(hold, seen_ms)
-            for hold in holds
+            self._identity(hold): row_of(self._cluster, hold, seen_ms)
+            for hold in self._in_parts(holds, changed_ms, untold)
         }
         # The order keeps two writers from waiting for each other in a circle.
-        self._connection.execute(_upsert(), [rows[key] for key in sorted(rows)])
+        self._connection.execute(upsert(), [rows[key] for key in sorted(rows)])
+
+    def _in_parts(
+        self, holds: Sequence[PodHold], changed_ms: int | None, untold: Collection[str]
+    ) -> list[PodHold]:
+        """Return holds as the parts that they go on as; ends the stored part of a changed share."""
+        latest = self._latest({one.pod_uid for one in holds if one.source is HoldSource.WATCH})
+        parts: list[PodHold] = []
+        for hold in holds:
+            last = latest.get((hold.pod_uid, hold.resource))
+            if last is None or hold.part_ms or hold.source is not HoldSource.WATCH:
+                parts.append(hold)
+            elif hold.pod_uid in untold:
+                part = part_of(hold, last.started_at) if last.part_ms else hold
+                parts.append(with_share_of(last, part))
+            elif changed_ms is not None and changed(last, hold, changed_ms):
+                self._end(last.hold_id, changed_ms)
+                parts.append(part_of(hold, changed_ms))
+            else:
+                part = part_of(hold, last.started_at) if last.part_ms else hold
+                over = changed_ms is not None and settled(last, hold, changed_ms)
+                parts.append(with_share_of(last, part) if over else part)
+        return parts
+
+    def _latest(self, pod_uids: Collection[str]) -> dict[tuple[str, str], Row[Any]]:
+        """Return the last stored part of what the watch saw pods hold, by pod and resource."""
+        table = HOLDS
+        rows = self._connection.execute(
+            select(table)
+            .where(table.c.cluster_id == self._cluster_id)
+            .where(table.c.pod_uid == any_(literal(sorted(pod_uids), ARRAY(Text))))
+            .where(table.c.source == int(HoldSource.WATCH))
+            .order_by(table.c.part_ms)
+        )
+        return {(row.pod_uid, row.resource): row for row in rows}
+
+    def end_others(self, pod_uid: str, resources: Collection[str], at_ms: int) -> None:
+        """End the open holds of a pod whose resources are not among ``resources``, at ``at_ms``."""
+        for row in self._latest({pod_uid}).values():
+            if row.ended_at is None and row.resource not in resources:
+                self._end(row.hold_id, max(at_ms, row.started_at))
+
+    def _end(self, identity: int, at_ms: int) -> None:
+        table = HOLDS
+        self._connection.execute(
+            update(table)
+            .where(table.c.cluster_id == self._cluster_id, table.c.hold_id == identity)
+            .values(ended_at=at_ms, end_unsure_ms=0, end_lost=False)
+        )
 
     def end_missing(self, pod_uids: Collection[str], last_ms: int) -> None:
         """End open holds that the watch knew and whose pod is not among ``pod_uids``.
@@ -103,7 +170,7 @@ class HoldStore:
         )
         if source is not None:
             statement = statement.where(table.c.source == int(source))
-        return tuple(_value(row) for row in self._connection.execute(statement))
+        return tuple(value_of(row) for row in self._connection.execute(statement))
 
     def frame(self, window: Window) -> pd.DataFrame:
         """Return the holds that touch the window, as `frames.HOLDS`."""
@@ -117,6 +184,11 @@ class HoldStore:
             table.c.pod,
             table.c.share_num,
             table.c.share_den,
+            table.c.compute_num,
+            table.c.compute_den,
+            table.c.units,
+            table.c.sharing,
+            table.c.devices,
             table.c.exclusive,
             table.c.started_at,
             func.coalesce(table.c.ended_at, literal_instant(OPEN_MS)),
@@ -205,34 +277,8 @@ class HoldStore:
                 ],
             )
 
-    def _row(self, hold: PodHold, seen_ms: int | None) -> dict[str, object]:
-        return {
-            "cluster_id": self._cluster_id,
-            "hold_id": hold_id(self._cluster, hold.pod_uid, hold.resource),
-            "pod_uid": hold.pod_uid,
-            "namespace": hold.namespace,
-            "pod": hold.pod,
-            "node_id": node_id(self._cluster, hold.node_uid) if hold.node_uid else 0,
-            "node_uid": hold.node_uid,
-            "node_name": hold.node_name,
-            "gpu_model_id": gpu_model_id(hold.gpu_model),
-            "resource": hold.resource,
-            "units": hold.units,
-            "share_num": hold.share_num,
-            "share_den": hold.share_den,
-            "exclusive": hold.exclusive,
-            "workload_id": workload_id(self._cluster, hold.workload),
-            "labels": dict(hold.labels),
-            "started_at": hold.start_ms,
-            "ended_at": None if hold.end_ms >= OPEN_MS else hold.end_ms,
-            "start_unsure_ms": hold.start_unsure_ms,
-            "end_unsure_ms": hold.end_unsure_ms,
-            "end_lost": hold.end_lost,
-            "scheduled_at": hold.scheduled_ms,
-            "ready_at": hold.ready_ms,
-            "source": int(hold.source),
-            "seen_at": seen_ms,
-        }
+    def _identity(self, hold: PodHold) -> int:
+        return hold_id(self._cluster, hold.pod_uid, hold.resource, hold.part_ms)
 
 
 def _mappings(
@@ -246,71 +292,3 @@ def _mappings(
         {name: text for name, text in zip(ordered, texts, strict=True) if text is not None}
         for texts in zip(*columns, strict=True)
     ]
-
-
-def _upsert() -> Insert:
-    statement = insert(HOLDS)
-    fresh, stored = statement.excluded, HOLDS.c
-    from_watch = fresh.source == int(HoldSource.WATCH)
-    same_source = fresh.source == stored.source
-    surer_start = same_source & (stored.start_unsure_ms < fresh.start_unsure_ms)
-    surer_end = (
-        same_source
-        & stored.ended_at.is_not(None)
-        & fresh.ended_at.is_not(None)
-        & ~stored.end_lost
-        & (stored.end_unsure_ms < fresh.end_unsure_ms)
-    )
-    values: dict[str, ColumnElement[Any]] = {
-        column.name: fresh[column.name] for column in HOLDS.columns if not column.primary_key
-    }
-    for name in ("started_at", "start_unsure_ms"):
-        values[name] = case((surer_start, stored[name]), else_=fresh[name])
-    for name in ("ended_at", "end_unsure_ms", "end_lost"):
-        values[name] = case((surer_end, stored[name]), else_=fresh[name])
-    values["seen_at"] = case(
-        (same_source, func.greatest(stored.seen_at, fresh.seen_at)), else_=fresh.seen_at
-    )
-    # A pod may outlive its node, and does not hold another one's devices then.
-    for name in ("node_id", "node_uid", "gpu_model_id"):
-        values[name] = case((fresh.node_id == 0, stored[name]), else_=fresh[name])
-    # A pod that was ready once stays known as such: its cold start happened.
-    for name in ("scheduled_at", "ready_at"):
-        values[name] = func.coalesce(stored[name], fresh[name])
-    further = (stored.source == int(HoldSource.KUBE_STATE_METRICS)) & (
-        func.coalesce(stored.seen_at <= fresh.seen_at, True)
-    )
-    return statement.on_conflict_do_update(
-        index_elements=["cluster_id", "hold_id"], set_=values, where=from_watch | further
-    )
-
-
-def _value(row: Row[Any]) -> PodHold:
-    return PodHold(
-        pod_uid=row.holds_pod_uid,
-        namespace=row.holds_namespace,
-        pod=row.holds_pod,
-        node_uid=row.holds_node_uid,
-        node_name=row.holds_node_name,
-        gpu_model=row.gpu_model,
-        resource=row.holds_resource,
-        units=row.holds_units,
-        share_num=row.holds_share_num,
-        share_den=row.holds_share_den,
-        exclusive=row.holds_exclusive,
-        workload=Workload(
-            namespace=row.workloads_namespace,
-            kind=row.workloads_kind,
-            name=row.workloads_name,
-            uid=row.workloads_uid,
-        ),
-        labels=tuple(sorted(row.holds_labels.items())),
-        start_ms=row.holds_started_at,
-        end_ms=OPEN_MS if row.holds_ended_at is None else row.holds_ended_at,
-        start_unsure_ms=row.holds_start_unsure_ms,
-        end_unsure_ms=row.holds_end_unsure_ms,
-        end_lost=row.holds_end_lost,
-        scheduled_ms=row.holds_scheduled_at,
-        ready_ms=row.holds_ready_at,
-        source=HoldSource(row.holds_source),
-    )

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.store.holds import HoldStore
+from app.store.inventory_rows import amounts_of, in_turn
 from app.store.naming import NameStore
 from app.store.tables.columns import literal_instant
 from app.store.tables.inventory import INVENTORY_NOTES, NODE_COUNTS, NODES, WATCH_SPANS
@@ -266,7 +267,7 @@ class InventoryStore:
             ],
             columns=[*frames.POOLS.columns, "first_ms", "last_ms"],
         ).astype("int64")
-        return _in_turn(frame, window)
+        return in_turn(frame, window)
 
     def counts(self, window: Window) -> pd.DataFrame:
         """Return how many devices could be held, over the window, as `frames.POOL_COUNTS`."""
@@ -277,7 +278,10 @@ class InventoryStore:
                 table.c.gpu_model_id,
                 table.c.started_at,
                 table.c.until,
-                table.c.allocatable,
+                table.c.allocatable_num,
+                table.c.allocatable_den,
+                table.c.compute_num,
+                table.c.compute_den,
             )
             .where(table.c.cluster_id == self._cluster_id)
             .where(table.c.started_at < window.end_ms)
@@ -285,7 +289,7 @@ class InventoryStore:
             .order_by(table.c.node_id, table.c.gpu_model_id, table.c.started_at)
         )
         return pd.DataFrame(
-            [(*row[:3], OPEN_MS if row.until is None else row.until, row[4]) for row in rows],
+            [(*row[:3], OPEN_MS if row.until is None else row.until, *row[4:]) for row in rows],
             columns=[*frames.POOL_COUNTS.columns],
         ).astype("int64")
 
@@ -332,7 +336,7 @@ class InventoryStore:
             model
             for model, row in current.items()
             if model not in wanted
-            or (row.devices, row.allocatable) != (wanted[model].devices, wanted[model].allocatable)
+            or any(getattr(row, name) != value for name, value in amounts_of(wanted[model]).items())
         ]
         if stale:
             self._close_counts(identity, stale, at_ms)
@@ -343,8 +347,7 @@ class InventoryStore:
                 "gpu_model_id": model,
                 "started_at": at_ms if known else since_ms,
                 "until": None,
-                "devices": count.devices,
-                "allocatable": count.allocatable,
+                **amounts_of(count),
             }
             for model, count in wanted.items()
             if model in stale or model not in current
@@ -377,18 +380,3 @@ class InventoryStore:
             ).all()
             if models:
                 self._close_counts(identity, models, end_ms)
-
-
-def _in_turn(frame: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Let models of one node that replaced each other follow in time; drop who was not there."""
-    by_node = frame.groupby("node_id")
-    earliest, latest = by_node["first_ms"].transform("min"), by_node["last_ms"].transform("max")
-    late = frame["first_ms"] > earliest
-    replaced = frame["last_ms"] < latest
-    # Only the model that came first also speaks for the time before its first count.
-    frame["start_ms"] = frame["start_ms"].mask(late, frame["first_ms"])
-    frame["end_ms"] = frame["end_ms"].mask(replaced, frame["last_ms"])
-    inside = (frame["start_ms"] < window.end_ms) & (frame["end_ms"] > window.start_ms)
-    kept = frame[inside & (frame["start_ms"] < frame["end_ms"])]
-    kept = kept.sort_values(["node_id", "gpu_model_id"], ignore_index=True)
-    return kept[[*frames.POOLS.columns]]

@@ -23,10 +23,22 @@ def _schema(**columns: str) -> pa.DataFrameSchema:
 # `devices` is the largest count known for the node's UID.
 POOLS = _schema(node_id=_INT, gpu_model_id=_INT, devices=_INT, start_ms=_INT, end_ms=_INT)
 
-# How many devices of a pool may be held, over time. Outside these spans none is advertised.
-POOL_COUNTS = _schema(node_id=_INT, gpu_model_id=_INT, start_ms=_INT, end_ms=_INT, allocatable=_INT)
+# How many devices of a pool may be held, over time: `allocatable_num / allocatable_den`, and under
+# the policy `mig_share: compute` `compute_num / compute_den`. Outside these spans none may be held.
+POOL_COUNTS = _schema(
+    node_id=_INT,
+    gpu_model_id=_INT,
+    start_ms=_INT,
+    end_ms=_INT,
+    allocatable_num=_INT,
+    allocatable_den=_INT,
+    compute_num=_INT,
+    compute_den=_INT,
+)
 
-# Holds as the inventory knows them (see `PodHold` for the meaning of the unsure edges).
+# Holds as the inventory knows them (see `PodHold` for the meaning of the unsure edges and shares).
+# `sharing` is a `Sharing`, `devices` the UUIDs of the physical devices, comma separated, '' where
+# they are not known.
 HOLDS = _schema(
     hold_id=_INT,
     node_id=_INT,
@@ -36,6 +48,11 @@ HOLDS = _schema(
     pod="str",
     share_num=_INT,
     share_den=_INT,
+    compute_num=_INT,
+    compute_den=_INT,
+    units=_INT,
+    sharing=_INT,
+    devices="str",
     exclusive="bool",
     start_ms=_INT,
     end_ms=_INT,
@@ -48,6 +65,8 @@ HOLDS = _schema(
 # The longest spans of a pool inside a window in which holders and device states are constant.
 # held + unobserved + stranded + unallocated = devices × (end − start). `claimed_ms` is the raw sum
 # of the holders' shares; above the capacity it says that the pool was oversubscribed.
+# `allocatable_ms` is what was held or could be, under the default policies; what it is under
+# `mig_share: compute` is `compute_allocatable_ms`.
 POOL_USAGE = _schema(
     window_start_ms=_INT,
     node_id=_INT,
@@ -60,6 +79,8 @@ POOL_USAGE = _schema(
     stranded_ms=_INT,
     unallocated_ms=_INT,
     claimed_ms=_INT,
+    allocatable_ms=_INT,
+    compute_allocatable_ms=_INT,
 )
 
 # Which hold had how much of which of those spans; derived, never stored.
@@ -87,6 +108,10 @@ HOLD_USAGE = _schema(
     end_ms=_INT,
     share_num=_INT,
     share_den=_INT,
+    compute_num=_INT,
+    compute_den=_INT,
+    units=_INT,
+    sharing=_INT,
     held_ms=_INT,
     active_ms=_INT,
     idle_ms=_INT,
@@ -121,6 +146,9 @@ GROWTH = _schema(
     quantity="str",
     outcome="str",
     le="str",
+    engine="str",
+    layer="str",
+    role="str",
     growth=_INT,
     uncounted=_INT,
     carried="bool",
@@ -129,7 +157,8 @@ GROWTH = _schema(
     duplicates=_INT,
 )
 
-# What a service served, by model: null where the engine publishes nothing of the kind.
+# What a service served, by model: null where the engine publishes nothing of the kind. Cached
+# tokens are a part of the prompt's, reasoning tokens of the generated ones: never added to them.
 TOKEN_USAGE = _schema(
     window_start_ms=_INT,
     workload_id=_INT,
@@ -137,6 +166,7 @@ TOKEN_USAGE = _schema(
     prompt_tokens="Int64",
     cached_prompt_tokens="Int64",
     generation_tokens="Int64",
+    reasoning_tokens="Int64",
     requests_stop="Int64",
     requests_length="Int64",
     requests_abort="Int64",
@@ -155,7 +185,8 @@ LATENCY_USAGE = _schema(
     increments=_INT,
 )
 
-# The shape of a service's traffic by minute; running and waiting are means over the samples.
+# The shape of a service's traffic by minute; running and waiting are means over the samples, summed
+# over replicas. `cache_use` is the KV cache in use: the mean ratio (0–1) of the hour over replicas.
 SERVICE_MINUTES = _schema(
     minute_ms=_INT,
     workload_id=_INT,
@@ -166,10 +197,18 @@ SERVICE_MINUTES = _schema(
     generation_tokens=_INT,
     running="float64",
     waiting="float64",
+    cache_use="float64",
 )
 
-# Pods of services that became ready in the window: seconds from scheduled to first ready.
-COLD_STARTS = _schema(window_start_ms=_INT, workload_id=_INT, hold_id=_INT, seconds="float64")
+# Pods of services that became ready in the window: seconds from scheduled to first ready, and the
+# part that the engine itself says it took to start, null where it does not.
+COLD_STARTS = _schema(
+    window_start_ms=_INT,
+    workload_id=_INT,
+    hold_id=_INT,
+    seconds="float64",
+    engine_seconds="float64",
+)
 
 # Expected and seen samples of a window by source and family.
 EVIDENCE = _schema(source="str", family="str", expected=_INT, seen=_INT)

@@ -1,26 +1,29 @@
 """From pod and node objects to holds and device counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from app.units.window import OPEN_MS
+from app.usage.accelerators import accelerators_of, is_device, model_of, slot_of
+from app.usage.declared import (
+    RESERVATION_NAMESPACES,
+    declared_instance,
+    declared_part,
+)
+from app.usage.edges import TERMINAL_PHASES, Edges, edges_of
+from app.usage.hami import DeclaredPart, hami_part
 from app.usage.inventory import NodeFacts, PodFacts, PodHold, PoolCount
+from app.usage.kinds import Sharing
 from app.usage.notes import Note
+from app.usage.nvidia import GPU, nvidia_model
+from app.usage.other_vendors import vendor_of
 from app.usage.products import UNKNOWN_MODEL
 from app.usage.requests import effective_request
-from app.usage.shares import (
-    DEVICE_RESOURCES,
-    QUOTAS,
-    Share,
-    UnsupportedShare,
-    devices_behind,
-    share_of,
-    sharing_of,
-)
+from app.usage.shares import Slot, UnknownShare, storable
 
-TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
+__all__ = ["TERMINAL_PHASES", "advertises_devices", "holds_of", "pool_counts_of", "remembered"]
 
-# KAI and Run:ai keep a whole GPU for their fraction pods by a pod of their own in these namespaces.
-_RESERVATION_NAMESPACES = frozenset({"kai-resource-reservation", "runai-reservation"})
+# What a part of a GPU is called that a pod declares in annotations and requests nowhere.
+DECLARED = "gpu-fraction"
 
 
 def holds_of(
@@ -35,26 +38,22 @@ def holds_of(
     ``seen_ms`` is an instant at which the pod was seen in this state; it bounds edges that the
     object itself does not tell. ``gone_ms`` is the instant at which the pod was seen to be deleted:
     a hold whose containers had not all finished ends there. A pod that is bound to no node holds
-    nothing. Without its node a hold has an unknown model and no node UID, and takes no capacity.
+    nothing, and neither does one that only reserves a GPU for pods that declare parts of it.
+    Without its node a hold has an unknown model and no node UID, and takes no capacity.
     """
-    edges = _edges(pod, seen_ms=seen_ms, gone_ms=gone_ms)
-    request = effective_request(pod.containers)
-    if edges is None or not request:
+    edges = edges_of(pod, seen_ms=seen_ms, gone_ms=gone_ms)
+    if edges is None or pod.namespace in RESERVATION_NAMESPACES:
         return (), ()
-    quotas = sorted(QUOTAS & {resource for resource, _ in request})
     holds: list[PodHold] = []
     notes: list[Note] = []
-    for resource, units in request:
-        share = _share_on(node, resource)
-        if resource in DEVICE_RESOURCES and quotas:
-            share = UnsupportedShare(f"The pod shares its GPU by the quota {quotas[0]}.")
-        match share:
-            case UnsupportedShare(reason=reason):
-                notes.append(Note("unsupported_sharing", _subject(pod), units, reason))
-            case Share():
-                holds.append(_hold(pod, node, edges, resource=resource, units=units, share=share))
-            case None:
-                continue
+    for resource, units, what in _held(pod, node):
+        match what:
+            case UnknownShare(reason=reason):
+                notes.append(Note("unknown_share", _subject(pod), units, reason))
+            case Slot():
+                holds.append(_hold(pod, node, edges, _of_slots(node, resource, units, what)))
+            case DeclaredPart():
+                holds.append(_hold(pod, node, edges, _of_declaration(node, resource, what)))
     if holds:
         notes += _notes_on_hold(pod, node, edges, units=sum(hold.units for hold in holds))
     return tuple(holds), tuple(notes)
@@ -63,123 +62,167 @@ def holds_of(
 def pool_counts_of(node: NodeFacts) -> tuple[tuple[PoolCount, ...], tuple[Note, ...]]:
     """Return a node's devices by model, and notes on devices that it divides in unknown ways.
 
-    Devices are physical: the larger of what the capacity and the count label say, or the label
-    alone where units of the resource are not devices. Devices whose sharing cannot be priced are
-    part of the capacity but not allocatable, so their time is stranded and named. A unit of a
-    resource that is not registered becomes no device.
+    Devices are physical. Those whose sharing is not known are part of the capacity but may not be
+    held, so their time is stranded and named. A unit of a resource that is not known becomes no
+    device, unless it is NVIDIA's.
     """
-    sharing = sharing_of(node.labels)
-    allocatable = dict(node.allocatable)
     counts: list[PoolCount] = []
     notes: list[Note] = []
-    for resource, units in sorted(node.capacity):
-        if units <= 0:
-            continue
-        share = _share_on(node, resource)
-        match share:
-            case UnsupportedShare(reason=reason):
-                notes.append(Note("unsupported_sharing", node.name, units, reason))
-                counts.append(
-                    PoolCount(
-                        gpu_model=sharing.gpu_model,
-                        devices=devices_behind(resource, sharing),
-                        allocatable=0,
-                    )
-                )
-            case Share():
-                counts.append(
-                    PoolCount(
-                        gpu_model=sharing.gpu_model,
-                        devices=max(units, sharing.physical_devices or 0),
-                        allocatable=min(units, allocatable.get(resource, 0)),
-                    )
-                )
-            case None:
-                continue
-    if not counts and sharing.physical_devices and sharing.product:
-        # The labels outlive the device plugin: its devices are there, but nobody can hold them.
+    known: set[str] = set()
+    for found in accelerators_of(node):
+        known |= set(found.slots)
+        for resource, slot in found.slots.items():
+            if isinstance(slot, UnknownShare):
+                units = dict(node.capacity).get(resource, 0)
+                notes.append(Note("unknown_share", node.name, units, slot.reason))
         counts.append(
-            PoolCount(gpu_model=sharing.gpu_model, devices=sharing.physical_devices, allocatable=0)
+            PoolCount(
+                gpu_model=found.gpu_model,
+                devices=found.devices,
+                allocatable_num=found.allocatable.numerator,
+                allocatable_den=found.allocatable.denominator,
+                compute_num=found.compute_allocatable.numerator,
+                compute_den=found.compute_allocatable.denominator,
+            )
         )
+    for resource, units in sorted(node.capacity):
+        if units <= 0 or resource in known:
+            continue
+        what = slot_of(node, resource)
+        if isinstance(what, UnknownShare):
+            notes.append(Note("unknown_share", node.name, units, what.reason))
+            if resource.startswith("nvidia.com/") and not counts:
+                # At least one GPU is there where any part of one is advertised.
+                devices = max(1, node.instance_devices)
+                model = nvidia_model(node)
+                counts.append(PoolCount(gpu_model=model, devices=devices, allocatable_num=0))
+    if node.instance_devices and not counts:
+        # The machine has them, and nothing of the node says which: they can be held by nobody.
+        devices = node.instance_devices
+        counts.append(PoolCount(gpu_model=UNKNOWN_MODEL, devices=devices, allocatable_num=0))
     return _one_count_a_model(counts), tuple(notes)
 
 
-def _share_on(node: NodeFacts | None, resource: str) -> Share | UnsupportedShare | None:
-    """Return the share of one unit on a node, which may advertise more units than devices."""
-    sharing = sharing_of(node.labels if node else ())
-    units = dict(node.capacity).get(resource, 0) if node else 0
-    physical = sharing.physical_devices
-    share = share_of(resource, sharing)
-    if isinstance(share, Share) and share.exclusive and physical and units > physical:
-        return UnsupportedShare(
-            f"The node advertises {units} units of {resource} on {physical} devices."
-        )
-    return share
+def advertises_devices(node: NodeFacts) -> bool:
+    """Say whether a node shows any devices or parts of them, whatever else it shows."""
+    return any(units > 0 and is_device(resource) for resource, units in node.capacity)
+
+
+def remembered(node: NodeFacts, before: NodeFacts | None) -> NodeFacts:
+    """Return a node with what its resources were while it advertised them.
+
+    A device plugin that is down for minutes takes the capacity away under pods that go on; what
+    their share is of a device is then told by what the node showed before. Feature discovery that
+    is down takes its labels away under the same capacity, which is then divided as before.
+    """
+    if before is None or before.uid != node.uid:
+        return node
+    if not advertises_devices(node):
+        return before
+    unnamed = nvidia_model(node) == UNKNOWN_MODEL != nvidia_model(before)
+    divided_alike = unnamed and node.capacity == before.capacity
+    return replace(node, labels=before.labels) if divided_alike else node
+
+
+def _held(
+    pod: PodFacts, node: NodeFacts | None
+) -> list[tuple[str, int, Slot | DeclaredPart | UnknownShare]]:
+    """Return the resources that a pod holds devices by: units, and what they are of a device."""
+    by_quota = hami_part(pod, node)
+    held: list[tuple[str, int, Slot | DeclaredPart | UnknownShare]] = []
+    for resource, units in effective_request(pod.containers):
+        if resource == GPU and by_quota is not None:
+            held.append((resource, units, by_quota))
+            continue
+        slot = slot_of(node, resource)
+        if slot is not None:
+            held.append((resource, units, slot))
+    if all(vendor_of(resource) is not None for resource, _, _ in held):
+        instance, part = declared_instance(pod), declared_part(pod, node)
+        if isinstance(instance, tuple):
+            slot = slot_of(node, instance[0])
+            held += [(*instance, slot)] if slot is not None else []
+        elif part is not None:
+            held.append((DECLARED, part.units if isinstance(part, DeclaredPart) else 1, part))
+        elif instance is not None:
+            held.append((DECLARED, 1, instance))
+    return _once_a_vendor(held)
+
+
+def _once_a_vendor(
+    held: list[tuple[str, int, Slot | DeclaredPart | UnknownShare]],
+) -> list[tuple[str, int, Slot | DeclaredPart | UnknownShare]]:
+    """Leave out what counts hardware again that another resource of the same vendor counts."""
+    chosen = []
+    for resource, units, what in held:
+        vendor = vendor_of(resource)
+        same = [
+            (other, one.share * n)
+            for other, n, one in held
+            if isinstance(one, Slot) and vendor is not None and vendor_of(other) is vendor
+        ]
+        if (
+            vendor is not None
+            and vendor.same_hardware
+            and same
+            and max(same, key=lambda pair: pair[1])[0] != resource
+        ):
+            continue
+        chosen.append((resource, units, what))
+    return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Edges:
-    """A hold's span, as wide as it may be; the true edges lie up to the unsure parts inside."""
+class _Holding:
+    """What is held of which devices; ``compute`` is the share under ``mig_share: compute``."""
 
-    start_ms: int
-    end_ms: int
-    start_unsure_ms: int
-    end_unsure_ms: int
+    gpu_model: str
+    resource: str
+    units: int
+    share: Fraction
+    compute: Fraction
+    sharing: Sharing
+    devices: tuple[str, ...] = ()
 
 
-def _edges(pod: PodFacts, *, seen_ms: int | None, gone_ms: int | None) -> _Edges | None:
-    """Return when the pod held its devices, None if it was never bound to a node."""
-    if not pod.node_name:
-        return None
-    start = pod.created_ms if pod.scheduled_ms is None else pod.scheduled_ms
-    end, end_unsure = _end(pod, start, seen_ms=seen_ms, gone_ms=gone_ms)
-    start_unsure = 0
-    if pod.scheduled_ms is None:
-        finished = [c.finished_ms for c in pod.containers if c.finished_ms is not None]
-        bounds = [at for at in (pod.ready_ms, seen_ms, gone_ms, *finished) if at is not None]
-        start_unsure = max(0, min(bounds, default=start) - start)
-    return _Edges(
-        start_ms=start,
-        end_ms=end,
-        start_unsure_ms=min(start_unsure, end - start),
-        end_unsure_ms=end_unsure,
+def _of_slots(node: NodeFacts | None, resource: str, units: int, slot: Slot) -> _Holding:
+    return _Holding(
+        gpu_model=model_of(node, resource) if node is not None else UNKNOWN_MODEL,
+        resource=resource,
+        units=units,
+        share=slot.share * units,
+        compute=slot.compute * units,
+        sharing=slot.sharing,
     )
 
 
-def _end(pod: PodFacts, start: int, *, seen_ms: int | None, gone_ms: int | None) -> tuple[int, int]:
-    """Return the end of the hold and how much earlier it may have been.
-
-    The last container's finish ends it, as the status tells; a deleted pod whose containers were
-    not all seen to finish ends with its deletion. A pod that the kubelet refused or evicted may
-    have failed without any container status: then its end is only known to be before it was seen.
-    """
-    finished = [c.finished_ms for c in pod.containers if c.finished_ms is not None]
-    running = [c for c in pod.containers if c.kind != "init" and c.finished_ms is None]
-    terminal = pod.phase in TERMINAL_PHASES
-    if finished and (terminal or (pod.containers and not running)):
-        return max(start, *finished), 0
-    latest = gone_ms if gone_ms is not None else seen_ms
-    if terminal:
-        end = max(start, latest) if latest is not None else start
-        return end, end - start
-    return (max(start, gone_ms), 0) if gone_ms is not None else (OPEN_MS, 0)
+def _of_declaration(node: NodeFacts | None, resource: str, part: DeclaredPart) -> _Holding:
+    models = accelerators_of(node) if node is not None else ()
+    return _Holding(
+        gpu_model=next((one.gpu_model for one in models if GPU in one.slots), UNKNOWN_MODEL),
+        resource=resource,
+        units=part.units,
+        share=storable(part.share),
+        compute=storable(part.share),
+        sharing=Sharing.FRACTION,
+        devices=part.devices,
+    )
 
 
-def _hold(
-    pod: PodFacts, node: NodeFacts | None, edges: _Edges, *, resource: str, units: int, share: Share
-) -> PodHold:
+def _hold(pod: PodFacts, node: NodeFacts | None, edges: Edges, held: _Holding) -> PodHold:
+    by_policy = held.compute != held.share
     return PodHold(
         pod_uid=pod.uid,
         namespace=pod.namespace,
         pod=pod.name,
         node_uid=node.uid if node else "",
         node_name=pod.node_name,
-        gpu_model=sharing_of(node.labels).gpu_model if node else UNKNOWN_MODEL,
-        resource=resource,
-        units=units,
-        share_num=units * share.num,
-        share_den=share.den,
-        exclusive=share.exclusive,
+        gpu_model=held.gpu_model,
+        resource=held.resource,
+        units=held.units,
+        share_num=held.share.numerator,
+        share_den=held.share.denominator,
+        exclusive=held.sharing in (Sharing.EXCLUSIVE, Sharing.MIG),
         workload=pod.workload,
         labels=pod.labels,
         start_ms=edges.start_ms,
@@ -188,20 +231,21 @@ def _hold(
         end_unsure_ms=edges.end_unsure_ms,
         scheduled_ms=pod.scheduled_ms,
         ready_ms=pod.ready_ms,
+        sharing=held.sharing,
+        compute_num=held.compute.numerator if by_policy else 0,
+        compute_den=held.compute.denominator if by_policy else 0,
+        devices=held.devices,
     )
 
 
 def _notes_on_hold(
-    pod: PodFacts, node: NodeFacts | None, edges: _Edges, *, units: int
+    pod: PodFacts, node: NodeFacts | None, edges: Edges, *, units: int
 ) -> list[Note]:
     notes = []
     subject = _subject(pod)
     if node is None:
         detail = f"The node {pod.node_name} of the pod is not known; its time is on no pool."
         notes.append(Note("hold_without_node", subject, units, detail))
-    if pod.namespace in _RESERVATION_NAMESPACES:
-        detail = "The pod holds a GPU for fraction pods; their shares of it are not known."
-        notes.append(Note("unsupported_sharing", subject, units, detail))
     if pod.phase in TERMINAL_PHASES and all(c.finished_ms is None for c in pod.containers):
         detail = f"The pod ended ({pod.phase}) without saying when its containers did."
         notes.append(Note("hold_end_unsure", subject, edges.end_unsure_ms, detail))
@@ -213,13 +257,21 @@ def _subject(pod: PodFacts) -> str:
 
 
 def _one_count_a_model(counts: list[PoolCount]) -> tuple[PoolCount, ...]:
-    """Unite counts of one model: several resources may be advertised by the same devices."""
+    """Unite counts of one model, which several vendors' plugins may advertise."""
     models = sorted({count.gpu_model for count in counts if count.devices > 0})
-    return tuple(
-        PoolCount(
-            gpu_model=model,
-            devices=max(count.devices for count in counts if count.gpu_model == model),
-            allocatable=sum(count.allocatable for count in counts if count.gpu_model == model),
+    united = []
+    for model in models:
+        same = [count for count in counts if count.gpu_model == model]
+        allocatable = sum((one.allocatable for one in same), Fraction(0))
+        compute = sum((one.compute_allocatable for one in same), Fraction(0))
+        united.append(
+            PoolCount(
+                gpu_model=model,
+                devices=max(count.devices for count in same),
+                allocatable_num=allocatable.numerator,
+                allocatable_den=allocatable.denominator,
+                compute_num=None if compute == allocatable else compute.numerator,
+                compute_den=1 if compute == allocatable else compute.denominator,
+            )
         )
-        for model in models
-    )
+    return tuple(united)

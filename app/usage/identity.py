@@ -22,9 +22,13 @@ def gpu_model_id(model: str) -> int:
     return hash64("gpu_model", model) if model else 0
 
 
-def hold_id(cluster: str, pod_uid: str, resource: str) -> int:
-    """Return the identity of what one pod holds of one extended resource."""
-    return hash64("hold", cluster, pod_uid, resource)
+def hold_id(cluster: str, pod_uid: str, resource: str, part_ms: int = 0) -> int:
+    """Return the identity of what one pod, or claim, holds of one resource.
+
+    A hold whose share changes goes on as a further part, which ``part_ms``, its start, tells apart.
+    """
+    part = (str(part_ms),) if part_ms else ()
+    return hash64("hold", cluster, pod_uid, resource, *part)
 
 
 def workload_id(cluster: str, workload: Workload) -> int:

@@ -12,7 +12,7 @@ from app.usage.cutting import Edges, cut_overlaps
 from app.usage.kinds import UsageFlag
 from app.usage.notes import Note
 from app.usage.pools import PoolIndex
-from app.usage.sweep import PoolSpans, Sweep, common_denominators
+from app.usage.sweep import PoolSpans, Shares, Sweep
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -26,16 +26,20 @@ class PlacedHolds:
     pool: Int64s
     notes: tuple[Note, ...]
 
-    def spans(self, index: PoolIndex) -> tuple[PoolSpans, Int64s]:
-        """Return the holds as spans with weights, and each pool's common denominator."""
-        denominator, weight = common_denominators(
-            self.pool,
-            len(index),
-            self.frame["share_num"].to_numpy(),
-            self.frame["share_den"].to_numpy(),
+    def spans(self) -> PoolSpans:
+        """Return the holds as spans of their pools."""
+        start, end, *shares = (
+            self.frame[name].to_numpy()
+            for name in (
+                "start_ms",
+                "end_ms",
+                "share_num",
+                "share_den",
+                "compute_num",
+                "compute_den",
+            )
         )
-        start, end = self.frame["start_ms"].to_numpy(), self.frame["end_ms"].to_numpy()
-        return PoolSpans(self.pool, start, end, weight), denominator
+        return PoolSpans(self.pool, start, end, Shares(*shares[:2]), Shares(*shares[2:]))
 
 
 def place_holds(

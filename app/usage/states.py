@@ -14,7 +14,15 @@ from app.usage import frames
 from app.usage.notes import notes_frame
 from app.usage.placing import flagged, place_holds
 from app.usage.pools import PoolIndex, index_pools, resolve_models
-from app.usage.sweep import PoolSpans, Sweep, common_denominators, sweep, united
+from app.usage.sweep import (
+    PoolSpans,
+    Shares,
+    Sweep,
+    common_denominators,
+    scaled,
+    sweep,
+    united,
+)
 
 Int64s = npt.NDArray[np.int64]
 
@@ -54,11 +62,10 @@ def device_states(
     """
     index = index_pools(window, pools)
     placed = place_holds(window, index, pools, holds)
-    spans, denominator = placed.spans(index)
-    swept = sweep(index, spans, _advertised(index, pools, counts), observed, denominator)
-    capacity = index.devices[swept.pool] * swept.denominator
-    cut = flagged(placed, swept, capacity)
-    pool_usage = _pool_usage(window, index, united(swept, capacity))
+    swept = sweep(index, placed.spans(), _advertised(index, pools, counts), observed)
+    devices = index.devices[swept.pool]
+    cut = flagged(placed, swept, devices * swept.denominator)
+    pool_usage = _pool_usage(window, index, united(swept, devices))
     segments = hold_segments(pool_usage, cut.assign(window_start_ms=window.start_ms))
     _assert_conserved(index, pool_usage, segments)
     return DeviceStates(
@@ -84,12 +91,9 @@ def hold_segments(pool_usage: pd.DataFrame, holds: pd.DataFrame) -> pd.DataFrame
     group = group_of_hold[held]
     start, end = holds["start_ms"].to_numpy()[held], holds["end_ms"].to_numpy()[held]
     first, last = _ranges(group_of_span, spans["start_ms"].to_numpy(), group, start, end)
-    _, weight = common_denominators(
-        group,
-        groups,
-        holds["share_num"].to_numpy()[held],
-        holds["share_den"].to_numpy()[held],
-    )
+    shares = Shares(holds["share_num"].to_numpy()[held], holds["share_den"].to_numpy()[held])
+    denominator = common_denominators(group, groups, shares.den)
+    weight = scaled(shares, denominator[group], least=1)
     line = np.repeat(np.arange(len(held)), last - first)
     offset = np.arange(len(line)) - np.repeat(
         np.cumsum(last - first) - (last - first), last - first
@@ -130,24 +134,27 @@ def _ranges(
 
 
 def _advertised(index: PoolIndex, pools: pd.DataFrame, counts: pd.DataFrame) -> PoolSpans:
-    """Return disjoint spans of how many devices may be held.
+    """Return disjoint spans of how much of the devices may be held.
 
     Where two rows speak for one instant, the one that started later does, of two that started
     together the larger.
     """
     pool = index.find(counts["node_id"].to_numpy(), resolve_models(counts, pools))
     known = np.flatnonzero(pool >= 0)
+    columns = {name: counts[name].to_numpy()[known] for name in counts.columns}
     pool = pool[known]
-    start = np.maximum(counts["start_ms"].to_numpy()[known], index.start_ms[pool])
-    end = np.minimum(counts["end_ms"].to_numpy()[known], index.end_ms[pool])
-    amount = np.clip(counts["allocatable"].to_numpy()[known], 0, index.devices[pool])
-    began = counts["start_ms"].to_numpy()[known]
-    order = np.lexsort((amount, began, pool))
-    pool, start, end, amount = pool[order], start[order], end[order], amount[order]
+    amount = columns["allocatable_num"] / columns["allocatable_den"]
+    order = np.lexsort((amount, columns["start_ms"], pool))
+    pool = pool[order]
+    columns = {name: column[order] for name, column in columns.items()}
+    start = np.maximum(columns["start_ms"], index.start_ms[pool])
+    end = np.minimum(columns["end_ms"], index.end_ms[pool])
     same = pool[1:] == pool[:-1]
     end[:-1] = np.where(same, np.minimum(end[:-1], start[1:]), end[:-1])
     keep = start < end
-    return PoolSpans(pool[keep], start[keep], end[keep], amount[keep])
+    share = Shares(columns["allocatable_num"], columns["allocatable_den"])
+    compute = Shares(columns["compute_num"], columns["compute_den"])
+    return PoolSpans(pool[keep], start[keep], end[keep], share.only(keep), compute.only(keep))
 
 
 def _pool_usage(window: Window, index: PoolIndex, swept: Sweep) -> pd.DataFrame:
@@ -156,10 +163,13 @@ def _pool_usage(window: Window, index: PoolIndex, swept: Sweep) -> pd.DataFrame:
     devices = index.devices[swept.pool]
     held = _nearest(swept.held * length, swept.denominator)
     rest = devices * length - held
-    # Devices that are not allocatable are stranded, as far as they are not held nevertheless.
-    not_allocatable = (devices - swept.allocatable // swept.denominator) * length
-    stranded = np.where(swept.observed, np.minimum(not_allocatable, rest), 0)
     unobserved = np.where(swept.observed, 0, rest)
+    # What is not allocatable is stranded, as far as it is not held nevertheless.
+    allocatable = _held_or_allocatable(swept.held, swept.allocatable, swept.denominator, length)
+    compute_allocatable = _held_or_allocatable(
+        swept.compute_held, swept.compute_allocatable, swept.compute_denominator, length
+    )
+    stranded = np.where(swept.observed, devices * length - allocatable, 0)
     return pd.DataFrame(
         {
             "window_start_ms": np.full(len(length), window.start_ms, dtype=np.int64),
@@ -173,8 +183,17 @@ def _pool_usage(window: Window, index: PoolIndex, swept: Sweep) -> pd.DataFrame:
             "stranded_ms": stranded,
             "unallocated_ms": rest - unobserved - stranded,
             "claimed_ms": _nearest(swept.claimed * length, swept.denominator),
+            "allocatable_ms": allocatable,
+            "compute_allocatable_ms": compute_allocatable,
         }
     )
+
+
+def _held_or_allocatable(
+    held: Int64s, allocatable: Int64s, denominator: Int64s, length: Int64s
+) -> Int64s:
+    """Return the milliseconds that are held or could be."""
+    return _nearest(np.maximum(held, allocatable) * length, denominator)
 
 
 def _nearest(amount: Int64s, denominator: Int64s) -> Int64s:

@@ -18,6 +18,12 @@ from app.units.window import Window, from_ms
 TEN_MS = 1_795_428_000_000
 TEN = TEN_MS // 1000
 SCRAPE_MS = 30_000
+# Families that a fleet of whole GPUs does not tell, in place of those of its exporters.
+_TOLD_IN_PLACE = {
+    "DCGM_FI_DEV_POWER_USAGE": "kube_pod_annotations",
+    "DCGM_FI_DEV_FB_FREE": "kube_node_annotations",
+    "DCGM_FI_DEV_FB_USED": "kube_pod_resourceclaim_info",
+}
 # What a scrape finds: name, labels and value of a series.
 Shown = tuple[str, Mapping[str, str], float]
 
@@ -26,7 +32,11 @@ def inventory_of(show: Callable[[int], Iterable[Shown]]) -> Inventory:
     """Return the inventory of the hour from ten; ``show`` tells what there is at a second."""
     fleet = Fleet.build(FleetSpec(seed=1, start_ms=TEN_MS, hours=1, nodes=1, services=0))
     found = _series_by_family(show)
-    exposed = Exposition(fleet, transform=lambda family, _: found.get(family, ()))
+    exposed = Exposition(
+        fleet,
+        renamed=_TOLD_IN_PLACE,
+        transform=lambda family, _: found.get(_TOLD_IN_PLACE.get(family, family), ()),
+    )
     hour = Window(from_ms(TEN_MS), from_ms(TEN_MS + HOUR_MS))
     with SimulatedPrometheus(fleet, lambda: TEN_MS + 2 * HOUR_MS, exposition=exposed) as server:
         source = PrometheusSource(PrometheusSettings(url=server.url))

@@ -66,7 +66,7 @@ def a_node(
 
 
 def a_count(devices: int = 8, allocatable: int = 8, gpu_model: str = H100) -> PoolCount:
-    return PoolCount(gpu_model=gpu_model, devices=devices, allocatable=allocatable)
+    return PoolCount(gpu_model=gpu_model, devices=devices, allocatable_num=allocatable)
 
 
 def a_hold(  # noqa: PLR0913 # a builder has a default for everything
@@ -135,6 +135,8 @@ def pool_usage(window: Window, *, devices: int = 8, held: int = 2) -> pd.DataFra
         "stranded_ms": 0,
         "unallocated_ms": (devices - held) * length,
         "claimed_ms": held * length,
+        "allocatable_ms": devices * length,
+        "compute_allocatable_ms": devices * length,
     }
     return pd.DataFrame([row])[[*frames.POOL_USAGE.columns]].astype("int64")
 
@@ -158,6 +160,10 @@ def hold_usage(
         "end_ms": window.end_ms,
         "share_num": units,
         "share_den": 1,
+        "compute_num": units,
+        "compute_den": 1,
+        "units": units,
+        "sharing": 1,
         "held_ms": held,
         "active_ms": active_ms,
         "idle_ms": held - active_ms,

@@ -39,7 +39,9 @@ def test_the_first_counts_of_a_node_speak_from_its_creation(store: InventoryStor
     counts = store.counts(an_hour(-1))
 
     frames.POOL_COUNTS.validate(counts)
-    assert spans(counts, "start_ms", "end_ms", "allocatable") == [(NOON_MS - HOUR_MS, OPEN_MS, 8)]
+    assert spans(counts, "start_ms", "end_ms", "allocatable_num") == [
+        (NOON_MS - HOUR_MS, OPEN_MS, 8)
+    ]
 
 
 def test_an_unhealthy_device_is_allocatable_again_after_its_time(store: InventoryStore) -> None:
@@ -52,7 +54,7 @@ def test_an_unhealthy_device_is_allocatable_again_after_its_time(store: Inventor
     counts = store.counts(an_hour())
     pools = store.pools(an_hour())
 
-    assert spans(counts, "start_ms", "end_ms", "allocatable")[1:] == [
+    assert spans(counts, "start_ms", "end_ms", "allocatable_num")[1:] == [
         (later, later + 5 * MINUTE_MS, 7),
         (later + 5 * MINUTE_MS, OPEN_MS, 8),
     ]
@@ -66,7 +68,7 @@ def test_two_counts_at_one_instant_keep_the_later_one(store: InventoryStore) -> 
 
     counts = store.counts(an_hour())
 
-    assert counts["allocatable"].tolist() == [8, 6]
+    assert counts["allocatable_num"].tolist() == [8, 6]
 
 
 def test_an_older_sighting_of_a_node_changes_nothing(store: InventoryStore) -> None:
@@ -118,13 +120,39 @@ def test_only_a_later_sighting_undoes_the_end_of_a_node(store: InventoryStore) -
 def test_models_of_a_node_that_replace_each_other_follow_in_time(store: InventoryStore) -> None:
     changed = NOON_MS + 20 * MINUTE_MS
     node = a_node(created_ms=NOON_MS)
-    store.put_node(node, [a_count(gpu_model="unknown")], at_ms=NOON_MS)
+    store.put_node(node, [a_count(4, 4, A100)], at_ms=NOON_MS)
 
-    store.put_node(node, [a_count()], at_ms=changed)
+    store.put_node(node, [a_count(8, 8)], at_ms=changed)
 
     pools = store.pools(an_hour()).set_index("gpu_model_id")
-    assert pools.loc[gpu_model_id("unknown"), ["start_ms", "end_ms"]].tolist() == [NOON_MS, changed]
+    assert pools.loc[gpu_model_id(A100), ["start_ms", "end_ms"]].tolist() == [NOON_MS, changed]
     assert pools.loc[gpu_model_id(H100), ["start_ms", "end_ms"]].tolist() == [changed, OPEN_MS]
+
+
+def test_devices_named_otherwise_are_one_pool_under_the_last_name(store: InventoryStore) -> None:
+    node = a_node(created_ms=NOON_MS)
+    store.put_node(node, [a_count(8, 8, "A100-SXM4-40GB")], at_ms=NOON_MS)
+
+    store.put_node(node, [a_count(8, 8, A100)], at_ms=NOON_MS + 20 * MINUTE_MS)
+
+    pools = store.pools(an_hour())
+    assert spans(pools, "start_ms", "end_ms", "devices") == [(NOON_MS, OPEN_MS, 8)]
+    assert pools["gpu_model_id"].tolist() == [gpu_model_id(A100)]
+
+
+@pytest.mark.parametrize(("shown", "named", "devices"), [(56, 8, 8), (8, 8, 8), (8, 7, 8)])
+def test_units_of_devices_that_nothing_named_yet_are_those_that_were_named_later(
+    store: InventoryStore, shown: int, named: int, devices: int
+) -> None:
+    """56 units of what turned out to be 8 devices are their slots; of 8 devices one may be lost."""
+    node = a_node(created_ms=NOON_MS)
+    store.put_node(node, [a_count(shown, shown, "unknown")], at_ms=NOON_MS)
+
+    store.put_node(node, [a_count(named, named)], at_ms=NOON_MS + MINUTE_MS)
+
+    pools = store.pools(an_hour())
+    assert spans(pools, "start_ms", "end_ms", "devices") == [(NOON_MS, OPEN_MS, devices)]
+    assert pools["gpu_model_id"].tolist() == [gpu_model_id(H100)]
 
 
 def test_two_models_of_a_node_are_two_pools_for_its_whole_life(store: InventoryStore) -> None:
@@ -333,7 +361,7 @@ def test_clusters_keep_apart(ledger: Connection, store: InventoryStore) -> None:
 
 
 def test_notes_are_kept_with_their_first_and_last_sighting(store: InventoryStore) -> None:
-    note = Note("unsupported_sharing", "search-prod/ranker-0", 2, "It is shared.")
+    note = Note("unknown_share", "search-prod/ranker-0", 2, "It is shared.")
     store.put_notes([note, note], at_ms=NOON_MS)
     store.put_notes([note], at_ms=NOON_MS + 90 * MINUTE_MS)
 

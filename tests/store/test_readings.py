@@ -211,7 +211,7 @@ def test_latencies_and_cold_starts_are_summed_by_period(ledger: Connection) -> N
             columns=[*frames.LATENCY_USAGE.columns],
         )
         starts = pd.DataFrame(
-            [(*key, ids()["hold_id"], 30.0 + after)], columns=[*frames.COLD_STARTS.columns]
+            [(*key, ids()["hold_id"], 30.0 + after, 12.5)], columns=[*frames.COLD_STARTS.columns]
         )
         UsageStore(ledger, CLUSTER).replace(
             hour,

@@ -41,7 +41,7 @@ def latencies(window: Window) -> pd.DataFrame:
 
 def minutes(window: Window) -> pd.DataFrame:
     rows = [
-        (window.start_ms + at * MINUTE_MS, ids()["workload_id"], 0, 1, 100, 0, 50, 0.5, None)
+        (window.start_ms + at * MINUTE_MS, ids()["workload_id"], 0, 1, 100, 0, 50, 0.5, None, 0.25)
         for at in (0, 59)
     ]
     frame = pd.DataFrame(rows, columns=[*frames.SERVICE_MINUTES.columns])
@@ -50,7 +50,7 @@ def minutes(window: Window) -> pd.DataFrame:
 
 
 def cold_starts(window: Window) -> pd.DataFrame:
-    row = (window.start_ms, ids()["workload_id"], ids()["hold_id"], 42.5)
+    row = (window.start_ms, ids()["workload_id"], ids()["hold_id"], 42.5, float("nan"))
     frame = pd.DataFrame([row], columns=[*frames.COLD_STARTS.columns])
     dtypes = {name: str(column.dtype) for name, column in frames.COLD_STARTS.columns.items()}
     return frame.astype(dtypes)

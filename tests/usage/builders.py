@@ -1,6 +1,7 @@
 """Builders of usage frames: keyword defaults, round numbers, no randomness."""
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from app.units.intervals import Spans, spans_of
 from app.units.window import OPEN_MS, Window
 from app.usage import frames
 from app.usage.inventory import ContainerFacts, NodeFacts, PodFacts, Workload
+from app.usage.kinds import Sharing
 from app.usage.samples import COUNTER_LABELS, DEVICE_LABELS, SampleSet
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -110,14 +112,22 @@ def a_count(
     gpu_model_id: int = 7,
     start_ms: int = T0 - HOUR,
     end_ms: int = OPEN_MS,
-    allocatable: int = 2,
+    allocatable: int | Fraction = 2,
+    compute: int | Fraction | None = None,
 ) -> dict[str, int]:
+    num, den = Fraction(allocatable).as_integer_ratio()
+    compute_num, compute_den = Fraction(
+        allocatable if compute is None else compute
+    ).as_integer_ratio()
     return {
         "node_id": node_id,
         "gpu_model_id": gpu_model_id,
         "start_ms": start_ms,
         "end_ms": end_ms,
-        "allocatable": allocatable,
+        "allocatable_num": num,
+        "allocatable_den": den,
+        "compute_num": compute_num,
+        "compute_den": compute_den,
     }
 
 
@@ -130,6 +140,10 @@ def a_hold(  # noqa: PLR0913 - a builder has a keyword a column
     namespace: str = "search",
     pod: str | None = None,
     share: tuple[int, int] = (1, 1),
+    compute: tuple[int, int] | None = None,
+    units: int | None = None,
+    sharing: Sharing = Sharing.EXCLUSIVE,
+    devices: str = "",
     exclusive: bool = True,
     start_ms: int = T0,
     end_ms: int = OPEN_MS,
@@ -147,6 +161,11 @@ def a_hold(  # noqa: PLR0913 - a builder has a keyword a column
         "pod": f"pod-{hold_id}" if pod is None else pod,
         "share_num": share[0],
         "share_den": share[1],
+        "compute_num": (compute or share)[0],
+        "compute_den": (compute or share)[1],
+        "units": max(1, share[0] // share[1]) if units is None else units,
+        "sharing": int(sharing),
+        "devices": devices,
         "exclusive": exclusive,
         "start_ms": start_ms,
         "end_ms": end_ms,
@@ -198,6 +217,8 @@ def counter_samples(*series: tuple[dict[str, str], list[tuple[int, float]]]) -> 
             "target": "10.0.0.1:8000",
             "model": "llama",
             "quantity": "GENERATION_TOKENS",
+            "engine": "vllm",
+            "layer": "engine",
         }
         row |= given
         names = ("pod", "target", "model", "quantity", "outcome", "le")

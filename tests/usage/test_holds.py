@@ -1,11 +1,11 @@
 import pytest
 
 from app.units.window import OPEN_MS
+from app.usage.accelerators import looks_like_accelerator
 from app.usage.holds import holds_of, pool_counts_of
 from app.usage.inventory import ContainerFacts, PodFacts, PodHold, PoolCount
 from app.usage.products import UNKNOWN_MODEL, canonical_model
 from app.usage.requests import effective_request
-from app.usage.shares import looks_like_accelerator
 from tests.usage.builders import MINUTE, SECOND, T0, a_container, a_node, a_pod
 
 H100 = "NVIDIA-H100-80GB-HBM3"
@@ -165,61 +165,30 @@ def request(resource: str, units: int = 1) -> ContainerFacts:
 
 
 @pytest.mark.parametrize(
-    "resource", ["nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared", "amd.com/gpu", "google.com/tpu"]
+    "resource",
+    ["nvidia.com/mig-9g.99gb", "nvidia.com/gpu.shared", "example.com/gpu", "acme.io/npu"],
 )
-def test_an_unregistered_accelerator_is_noted_and_holds_nothing(resource: str) -> None:
+def test_a_share_that_nothing_tells_is_noted_and_holds_nothing(resource: str) -> None:
     holds, notes = holds_of(a_pod(containers=(request(resource),)), a_node())
 
     assert holds == ()
-    assert [(note.kind, note.quantity) for note in notes] == [("unsupported_sharing", 1)]
+    assert [(note.kind, note.quantity) for note in notes] == [("unknown_share", 1)]
 
 
 @pytest.mark.parametrize(
-    "resource", ["rdma/hca", "example.com/license", "gpu.intel.com/monitoring"]
+    "resource",
+    [
+        "rdma/hca",
+        "example.com/license",
+        "gpu.intel.com/monitoring",
+        "gpu.intel.com/millicores",
+        "nvidia.com/gpumem",
+        "nvidia.com/gpucores",
+    ],
 )
 def test_other_resources_are_left_alone(resource: str) -> None:
     assert holds_of(a_pod(containers=(request(resource),)), a_node()) == ((), ())
     assert not looks_like_accelerator(resource)
-
-
-def test_a_memory_quota_beside_a_gpu_is_a_share_and_no_whole_gpu() -> None:
-    quota = ContainerFacts(
-        name="main",
-        kind="app",
-        requests=(("nvidia.com/gpu", 1), ("nvidia.com/gpumem", 16000)),
-        finished_ms=None,
-    )
-    holds, notes = holds_of(a_pod(containers=(quota,)), a_node())
-
-    assert holds == ()
-    assert [note.quantity for note in notes] == [1]
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        ((PRODUCT, H100 + "-SHARED"), (COUNT, "2"), ("nvidia.com/gpu.replicas", "4")),
-        ((PRODUCT, H100), (COUNT, "2")),
-    ],
-    ids=["time-slicing", "more units than devices"],
-)
-def test_slots_of_a_divided_node_hold_nothing_and_its_devices_are_stranded(
-    labels: tuple[tuple[str, str], ...],
-) -> None:
-    node = a_node(labels=labels, capacity=(("nvidia.com/gpu", 8),))
-    holds, notes = holds_of(a_pod(), node)
-    counts, node_notes = pool_counts_of(node)
-
-    assert holds == ()
-    assert [note.kind for note in (*notes, *node_notes)] == ["unsupported_sharing"] * 2
-    assert counts == (PoolCount(gpu_model=H100, devices=2, allocatable=0),)
-
-
-def test_a_pod_that_reserves_a_gpu_for_fractions_holds_it_and_is_named() -> None:
-    holds, notes = holds_of(a_pod(namespace="kai-resource-reservation"), a_node())
-
-    assert len(holds) == 1
-    assert [note.kind for note in notes] == ["unsupported_sharing"]
 
 
 # -- devices of a node ---------------------------------------------------------------------------
@@ -231,7 +200,7 @@ def counts(**node: object) -> tuple[PoolCount, ...]:
 
 def test_devices_are_the_capacity_and_what_may_be_held_the_allocatable() -> None:
     assert counts(allocatable=(("nvidia.com/gpu", 7),)) == (
-        PoolCount(gpu_model=H100, devices=8, allocatable=7),
+        PoolCount(gpu_model=H100, devices=8, allocatable_num=7),
     )
 
 
@@ -239,58 +208,30 @@ def test_a_device_that_only_the_label_counts_is_there() -> None:
     labels = ((PRODUCT, H100), (COUNT, "8"))
 
     assert counts(labels=labels, capacity=(("nvidia.com/gpu", 7),)) == (
-        PoolCount(gpu_model=H100, devices=8, allocatable=7),
+        PoolCount(gpu_model=H100, devices=8, allocatable_num=7),
     )
     assert counts(labels=labels, capacity=(("nvidia.com/gpu", 0),)) == (
-        PoolCount(gpu_model=H100, devices=8, allocatable=0),
+        PoolCount(gpu_model=H100, devices=8, allocatable_num=0),
     )
 
 
 def test_a_node_without_labels_has_devices_of_an_unknown_model() -> None:
-    assert counts(labels=()) == (PoolCount(gpu_model=UNKNOWN_MODEL, devices=8, allocatable=8),)
+    assert counts(labels=()) == (PoolCount(gpu_model=UNKNOWN_MODEL, devices=8, allocatable_num=8),)
 
 
 def test_a_node_without_devices_has_no_pool() -> None:
     assert counts(labels=(), capacity=()) == ()
 
 
-def test_the_whole_gpus_of_a_mixed_node_may_be_held_and_the_rest_may_not() -> None:
-    mixed = a_node(
-        labels=((PRODUCT, H100), (COUNT, "8"), ("nvidia.com/mig.strategy", "mixed")),
-        capacity=(("nvidia.com/gpu", 6), ("nvidia.com/mig-1g.10gb", 14)),
-    )
-    found, notes = pool_counts_of(mixed)
-
-    assert found == (PoolCount(gpu_model=H100, devices=8, allocatable=6),)
-    assert [note.quantity for note in notes] == [14]
-
-
-@pytest.mark.parametrize(
-    ("profile", "instances", "devices"),
-    [("1g.10gb", 14, 2), ("1g.10gb", 15, 3), ("2g.20gb", 24, 8), ("3g.40gb", 16, 8)],
-)
-def test_instances_under_the_single_strategy_are_parts_of_stranded_devices(
-    profile: str, instances: int, devices: int
-) -> None:
-    labels = (
-        (PRODUCT, f"{H100}-MIG-{profile}"),
-        (COUNT, str(instances)),
-        ("nvidia.com/mig.strategy", "single"),
-    )
-    found, notes = pool_counts_of(a_node(labels=labels, capacity=(("nvidia.com/gpu", instances),)))
-
-    assert found == (PoolCount(gpu_model=H100, devices=devices, allocatable=0),)
-    assert [note.kind for note in notes] == ["unsupported_sharing"]
-
-
 def test_parts_of_gpus_stand_on_one_at_least_where_no_label_counts_them() -> None:
-    found, _ = pool_counts_of(a_node(labels=(), capacity=(("nvidia.com/gpu.shared", 16),)))
+    found, notes = pool_counts_of(a_node(labels=(), capacity=(("nvidia.com/gpu.shared", 16),)))
 
-    assert found == (PoolCount(gpu_model=UNKNOWN_MODEL, devices=1, allocatable=0),)
+    assert found == (PoolCount(gpu_model=UNKNOWN_MODEL, devices=1, allocatable_num=0),)
+    assert [(note.kind, note.quantity) for note in notes] == [("unknown_share", 16)]
 
 
-def test_what_other_vendors_resources_stand_for_is_named_and_no_capacity() -> None:
-    found, notes = pool_counts_of(a_node(labels=(), capacity=(("amd.com/gpu", 8),)))
+def test_an_accelerator_that_is_not_known_is_named_and_no_capacity() -> None:
+    found, notes = pool_counts_of(a_node(labels=(), capacity=(("example.com/gpu", 8),)))
 
     assert found == ()
-    assert [note.kind for note in notes] == ["unsupported_sharing"]
+    assert [note.kind for note in notes] == ["unknown_share"]

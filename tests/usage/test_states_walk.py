@@ -22,7 +22,9 @@ from tests.usage.stating import STATES, states_of
 LIFE = 40
 # Never a whole second: a start within the second in which another hold ended is cut to follow it.
 instant = st.integers(min_value=-10, max_value=LIFE + 10).map(lambda at: T0 + 5_100 + at)
-share = st.sampled_from([(1, 1), (2, 1), (3, 1), (1, 2), (1, 3), (3, 7), (4, 8)])
+share = st.sampled_from([(1, 1), (2, 1), (3, 1), (1, 2), (1, 3), (3, 7), (4, 8), (8, 15)])
+# What may be held of the devices: instances of a static geometry need not cover them.
+part = st.sampled_from([Fraction(n) for n in ("0", "1/4", "1/2", "5/7", "14/15", "1")])
 
 
 @st.composite
@@ -36,7 +38,13 @@ def pool_and_company(draw: st.DrawFn) -> tuple[list[dict[str, int]], list, list,
         )
         borders = sorted(draw(st.lists(instant, max_size=4, unique=True)))
         counts += [
-            a_count(node, start_ms=low, end_ms=high, allocatable=draw(st.integers(0, devices)))
+            a_count(
+                node,
+                start_ms=low,
+                end_ms=high,
+                allocatable=draw(part) * devices,
+                compute=draw(part) * devices,
+            )
             for low, high in pairwise(borders)
             if draw(st.booleans())
         ]
@@ -47,6 +55,7 @@ def pool_and_company(draw: st.DrawFn) -> tuple[list[dict[str, int]], list, list,
                     len(holds) + 1,
                     node_id=node,
                     share=draw(share),
+                    compute=draw(share),
                     exclusive=draw(st.booleans()),
                     start_ms=low,
                     end_ms=draw(st.sampled_from([high, OPEN_MS])),
@@ -73,18 +82,36 @@ def test_states_equal_a_walk_over_every_millisecond(
             # Less than a millisecond a span, and none at all where every share is whole.
             error = abs(int(rows[name].sum()) - exact_states[pool["node_id"], name])
             assert error <= len(rows)
-            if all(hold["share_den"] == 1 for hold in holds):
+            if all(row["share_den"] == 1 for row in holds) and all(
+                row["allocatable_den"] == 1 for row in counts
+            ):
                 assert error == 0
+        assert_allocatable(rows, exact_states, pool["node_id"])
     for hold in holds:
         mine = segments.loc[segments["hold_id"] == hold["hold_id"], "held_ms"]
         assert abs(int(mine.sum()) - exact_holds[hold["hold_id"]]) <= Fraction(3, 2) * len(mine)
+
+
+def assert_allocatable(
+    rows: pd.DataFrame, exact: dict[tuple[int, str], Fraction], node: int
+) -> None:
+    """What was held or could be, by either policy, where somebody looked."""
+    # Where all was held under one policy and nobody looked, the other one's rest is unobserved.
+    if exact[node, "unobserved_ms"]:
+        # A rest of less than a millisecond is rounded away, and with it that nobody looked.
+        return
+    blind = bool(exact[node, "blind"])
+    for name in ("allocatable_ms",) if blind else ("allocatable_ms", "compute_allocatable_ms"):
+        told = int(rows.loc[rows["unobserved_ms"] == 0, name].sum())
+        assert abs(told - exact[node, name]) <= len(rows)
 
 
 def walk(
     pools: list, counts: list, holds: list, observed: Spans
 ) -> tuple[dict[tuple[int, str], Fraction], dict[int, Fraction]]:
     """Decide every device at every millisecond of each pool's life."""
-    states = {(pool["node_id"], name): Fraction(0) for pool in pools for name in STATES}
+    names = [*STATES, "allocatable_ms", "compute_allocatable_ms", "blind"]
+    states = {(pool["node_id"], name): Fraction(0) for pool in pools for name in names}
     held = {hold["hold_id"]: Fraction(0) for hold in holds}
     for pool in pools:
         node = pool["node_id"]
@@ -95,13 +122,21 @@ def walk(
             taken = min(claimed, Fraction(pool["devices"]))
             free = Fraction(0)
             if observed.covers(np.array([at]))[0]:
-                may = sum(
-                    c["allocatable"] for c in counts if c["node_id"] == node and covers(c, at)
-                )
+                shown = [c for c in counts if c["node_id"] == node and covers(c, at)]
+                may = sum(Fraction(c["allocatable_num"], c["allocatable_den"]) for c in shown)
                 free = max(Fraction(0), may - taken)
                 states[node, "stranded_ms"] += pool["devices"] - taken - free
+                states[node, "allocatable_ms"] += taken + free
+                by_compute = sum(Fraction(c["compute_num"], c["compute_den"]) for c in shown)
+                slices = sum(Fraction(h["compute_num"], h["compute_den"]) for h in present)
+                states[node, "compute_allocatable_ms"] += min(
+                    max(by_compute, slices), Fraction(pool["devices"])
+                )
             else:
                 states[node, "unobserved_ms"] += pool["devices"] - taken
+                if taken == pool["devices"]:
+                    states[node, "allocatable_ms"] += taken
+                    states[node, "blind"] += 1
             states[node, "held_ms"] += taken
             states[node, "unallocated_ms"] += free
             for hold_id, claim in claims.items():
@@ -117,6 +152,10 @@ def covers(row: dict, at: int) -> bool:
 @settings(max_examples=15, deadline=None)
 def test_every_span_is_conserved_and_maximal(case: tuple[list, list, list, Spans]) -> None:
     pools, counts, holds, observed = case
+    # Under the other policy states may change where they do not under this one.
+    for row in (*counts, *holds):
+        name = "share" if "share_num" in row else "allocatable"
+        row |= {"compute_num": row[f"{name}_num"], "compute_den": row[f"{name}_den"]}
     states = states_of(*holds, pools=tuple(pools), counts=tuple(counts), observed=observed)
     usage = states.pool_usage
 

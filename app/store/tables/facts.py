@@ -42,6 +42,8 @@ POOL_USAGE = _facts(
     number("stranded_ms"),
     number("unallocated_ms"),
     number("claimed_ms"),
+    number("allocatable_ms"),
+    number("compute_allocatable_ms"),
     CheckConstraint("ended_at > started_at", name="not_empty"),
     CheckConstraint(
         "least(held_ms, unobserved_ms, stranded_ms, unallocated_ms) >= 0", name="not_negative"
@@ -64,6 +66,10 @@ HOLD_USAGE = _facts(
     instant("ended_at"),
     number("share_num"),
     number("share_den"),
+    number("compute_num"),
+    number("compute_den"),
+    number("units"),
+    code("sharing"),
     number("held_ms"),
     number("active_ms"),
     number("idle_ms"),
@@ -107,6 +113,7 @@ TOKEN_USAGE = _facts(
     number("requests_error", nullable=True),
     number("requests_other", nullable=True),
     Column("carried", Boolean, nullable=False),
+    number("reasoning_tokens", nullable=True),
 )
 
 LATENCY_USAGE = _facts(
@@ -129,6 +136,7 @@ SERVICE_MINUTES = _facts(
     number("generation_tokens"),
     _ratio("running"),
     _ratio("waiting"),
+    _ratio("cache_use"),
 )
 
 COLD_STARTS = _facts(
@@ -136,6 +144,7 @@ COLD_STARTS = _facts(
     number("workload_id", key=True),
     number("hold_id", key=True),
     Column("seconds", Double, nullable=False),
+    _ratio("engine_seconds"),
     CheckConstraint("seconds >= 0", name="not_negative"),
 )
 
