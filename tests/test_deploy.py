@@ -238,6 +238,7 @@ def test_the_cluster_role_only_looks() -> None:
 
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} <= {"get", "list", "watch"}
     resources = {entry for rule in role["rules"] for entry in rule["resources"]}
-    assert resources == {"pods", "nodes", "replicasets", "jobs"}
+    claims = {"resourceclaims", "resourceslices", "deviceclasses"}
+    assert resources == {"pods", "nodes", "replicasets", "jobs", *claims}
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [subject["name"] for subject in binding["subjects"]] == [account["metadata"]["name"]]

@@ -70,7 +70,7 @@ def test_a_missing_prometheus_fails_on_the_server(bare_path: str) -> None:
     done = make("test-parts", path=bare_path, ci="true")
 
     assert done.returncode != 0
-    assert "apt-get install prometheus" in done.stderr
+    assert "apt-get install prometheus victoria-metrics" in done.stderr
 
 
 def test_a_missing_prometheus_is_said_to_a_person_whose_other_tests_still_run(

@@ -7,6 +7,7 @@ import yaml
 
 from app.simulator.fleet import Fleet
 from app.simulator.kubernetes_api import SimulatedKubernetes
+from app.simulator.modes import Mode
 from app.simulator.spec import HOUR_MS, FleetSpec
 from app.sources.kubernetes import KubernetesSettings, KubernetesSource
 from tests.house import ROOT
@@ -35,11 +36,17 @@ def granted() -> set[Right]:
     }
 
 
-def right_of(path: str, form: dict[str, str]) -> Right:
+def right_of(path: str, form: dict[str, str]) -> Right | None:
     """Return what the API server checks before it answers a GET of this path."""
+    verb = "watch" if form.get("watch") in {"true", "1"} else "list"
     match path.strip("/").split("/"):
         case ["api", "v1", resource]:
-            return Right("", resource, "watch" if form.get("watch") in {"true", "1"} else "list")
+            return Right("", resource, verb)
+        case ["apis", _]:
+            # Discovery is open to everybody whom the API knows (ClusterRole system:discovery).
+            return None
+        case ["apis", group, _, resource]:
+            return Right(group, resource, verb)
         case ["apis", group, _, "namespaces", _, resource, _]:
             return Right(group, resource, "get")
     message = f"{path} needs a right that this test does not know"
@@ -54,12 +61,15 @@ class RecordingKubernetes(SimulatedKubernetes):
         self.used: set[Right] = set()
 
     def answer(self, path: str, form: dict[str, str], authorization: str) -> object:  # type: ignore[override]  # the answers' own types are private
-        self.used.add(right_of(path, form))
+        needed = right_of(path, form)
+        self.used |= {needed} if needed else set()
         return super().answer(path, form, authorization)
 
 
 def test_the_role_grants_what_is_asked_for_and_nothing_else() -> None:
-    fleet = Fleet.build(FleetSpec(start_ms=START_MS, hours=2, nodes=3, services=1))
+    fleet = Fleet.build(
+        FleetSpec(start_ms=START_MS, hours=2, nodes=3, services=1, modes=(Mode.DRA,))
+    )
 
     with RecordingKubernetes(fleet, START_MS + HOUR_MS) as server:
         source = KubernetesSource(
@@ -69,7 +79,17 @@ def test_the_role_grants_what_is_asked_for_and_nothing_else() -> None:
         nodes, nodes_version = source.list_nodes()
         list(islice(source.watch_pods(pods_version), 1))
         list(islice(source.watch_nodes(nodes_version), 1))
+        dra = source.dra()
+        assert dra is not None
+        claims, claims_version = dra.list_claims()
+        slices, slices_version = dra.list_slices()
+        classes = dra.list_classes()
+        list(islice(dra.watch_claims(claims_version), 1))
+        list(islice(dra.watch_slices(slices_version), 1))
 
     assert {pod.workload.kind for pod in pods} >= {"Deployment"}
-    assert len(nodes) == 3
+    assert len(nodes) == 4
+    assert claims
+    assert slices
+    assert classes
     assert server.used == granted()

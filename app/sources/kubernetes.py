@@ -1,38 +1,42 @@
 """Pods and nodes of a cluster: lists, watches, and the workload on top of each pod."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from kubernetes.client import AppsV1Api, BatchV1Api, CoreV1Api
 
+from app.sources.instance_types import with_told_devices
 from app.sources.kubernetes_access import (
     ApiCall,
     KubernetesAccess,
     KubernetesAnswerBroken,
     KubernetesConfigError,
+    KubernetesForbidden,
     KubernetesRefused,
     KubernetesSettings,
     KubernetesUnreachable,
     WatchExpired,
 )
+from app.sources.kubernetes_discovery import served_groups
+from app.sources.kubernetes_dra import uses_claims
+from app.sources.kubernetes_dra_api import DraSource, served_dra
+from app.sources.kubernetes_json import Json, KubernetesError, KubernetesObjectBroken
+from app.sources.kubernetes_lists import WatchEvent, list_all, version_of
 from app.sources.kubernetes_objects import (
-    Json,
-    KubernetesError,
-    KubernetesObjectBroken,
     direct_workload,
     node_facts,
     pod_facts,
     requests_extended,
     resource_version_of,
 )
-from app.sources.ownership_labels import labelled_workload, without_template_hash
+from app.sources.ownership_labels import labelled_workload, pod_group, without_template_hash
 from app.usage.inventory import NodeFacts, PodFacts, Workload
 
 __all__ = [
     "KubernetesAnswerBroken",
     "KubernetesConfigError",
     "KubernetesError",
+    "KubernetesForbidden",
     "KubernetesObjectBroken",
     "KubernetesRefused",
     "KubernetesSettings",
@@ -42,33 +46,9 @@ __all__ = [
     "WatchExpired",
 ]
 
-T = TypeVar("T")
-
-# A list that expires while its pages are read is begun again so often.
-_LIST_ATTEMPTS = 5
 # Owners that are remembered; a busy cluster makes thousands of jobs a day.
 _MOST_OWNERS = 50_000
 _OWNED_BY_OTHERS = frozenset({"ReplicaSet", "Job"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchEvent:
-    """A change of a pod or node; a bookmark has neither and only moves the resource version."""
-
-    type: str
-    resource_version: str
-    pod: PodFacts | None = None
-    node: NodeFacts | None = None
-
-    @property
-    def is_bookmark(self) -> bool:
-        """Whether nothing changed."""
-        return self.type == "BOOKMARK"
-
-    @property
-    def is_deletion(self) -> bool:
-        """Whether the object is gone."""
-        return self.type == "DELETED"
 
 
 class KubernetesSource:
@@ -87,20 +67,28 @@ class KubernetesSource:
         return self._access.answered_ms
 
     def list_pods(self) -> tuple[tuple[PodFacts, ...], str]:
-        """Return the pods that request an extended resource, and the version to watch from."""
-        return self._list(self._core.list_pod_for_all_namespaces, self._pod)
+        """Return the pods that ask for devices, and the version to watch from."""
+        return list_all(self._access, self._core.list_pod_for_all_namespaces, self._pod)
 
     def list_nodes(self) -> tuple[tuple[NodeFacts, ...], str]:
         """Return all nodes, and the version to watch from."""
-        return self._list(self._core.list_node, node_facts)
+        return list_all(self._access, self._core.list_node, self._node)
+
+    def dra(self) -> DraSource | None:
+        """Return the source of claims and slices; None where the cluster serves none."""
+        return served_dra(self._access)
+
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the versions of every API group that the cluster serves, by its name."""
+        return served_groups(self._access)
 
     def version_of_pods(self) -> str:
         """Return the version that a list of pods would have at this moment."""
-        return self._version(self._core.list_pod_for_all_namespaces)
+        return version_of(self._access, self._core.list_pod_for_all_namespaces)
 
     def version_of_nodes(self) -> str:
         """Return the version that a list of nodes would have at this moment."""
-        return self._version(self._core.list_node)
+        return version_of(self._access, self._core.list_node)
 
     def watch_pods(self, resource_version: str) -> Iterator[WatchEvent]:
         """Yield changes of such pods until the server ends the stream; raises `WatchExpired`."""
@@ -115,42 +103,15 @@ class KubernetesSource:
     def watch_nodes(self, resource_version: str) -> Iterator[WatchEvent]:
         """Yield changes of nodes until the server ends the stream; raises `WatchExpired`."""
         for kind, item in self._access.events(self._core.list_node, resource_version):
-            node = None if kind == "BOOKMARK" else node_facts(item)
+            node = None if kind == "BOOKMARK" else self._node(item)
             yield WatchEvent(type=kind, resource_version=resource_version_of(item), node=node)
 
-    def _list(self, call: ApiCall, parse: Callable[[Json], T | None]) -> tuple[tuple[T, ...], str]:
-        """Read all pages; begin again where the list expired meanwhile."""
-        for _ in range(_LIST_ATTEMPTS):
-            try:
-                return self._pages(call, parse)
-            except WatchExpired:
-                continue
-        message = f"{self._access.place} let a list expire {_LIST_ATTEMPTS} times as it was read."
-        raise KubernetesRefused(message, hint="The API server is overloaded or far away.")
-
-    def _pages(self, call: ApiCall, parse: Callable[[Json], T | None]) -> tuple[tuple[T, ...], str]:
-        found: list[T] = []
-        token: str | None = None
-        while True:
-            page_size = self._access.settings.page_size
-            page = self._access.read(call, limit=page_size, _continue=token)
-            items = page.get("items") or []
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                message = f"A list of {self._access.place} has items that are no list of objects."
-                raise KubernetesAnswerBroken(message, hint="Check that no proxy changes bodies.")
-            found += [fact for item in items if (fact := parse(item)) is not None]
-            metadata = page.get("metadata")
-            token = str(metadata.get("continue") or "") if isinstance(metadata, Mapping) else ""
-            if not token:
-                return tuple(found), resource_version_of(page)
-
-    def _version(self, call: ApiCall) -> str:
-        """Read the shortest list there is; without a version of its own it is the latest."""
-        return resource_version_of(self._access.read(call, limit=1))
+    def _node(self, item: Json) -> NodeFacts:
+        return with_told_devices(node_facts(item), self._access.settings.devices)
 
     def _pod(self, item: Json) -> PodFacts | None:
-        """Parse a pod that requests an extended resource; None for any other."""
-        if not requests_extended(item):
+        """Parse a pod that requests an extended resource or uses claims; None for any other."""
+        if not requests_extended(item) and not uses_claims(item):
             return None
         pod = pod_facts({"kind": "Pod", **item})
         return replace(pod, workload=self._top_owner(pod))
@@ -163,7 +124,7 @@ class KubernetesSource:
             return named
         owner = pod.workload
         if owner.kind not in _OWNED_BY_OTHERS:
-            return owner
+            return pod_group(owner, labels) or owner
         known = self._owners.get(owner)
         if known is None:
             known = self._owner_above(owner)

@@ -1,6 +1,6 @@
 """Access to the Kubernetes API: the official client's transport, raw bodies, errors by kind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
@@ -11,10 +11,10 @@ from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, new_client_from_config
 
 from app.errors import InputError
-from app.sources.kubernetes_objects import Json, KubernetesError
+from app.sources.kubernetes_json import Json, KubernetesError
 from app.units.window import to_ms
 
-_GONE = 410
+_FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
 _EXCERPT = 300
 
 # What the client's loader trips over in a kubeconfig of another shape.
@@ -30,6 +30,14 @@ class KubernetesUnreachable(KubernetesError):  # noqa: N818 - the failure is its
 
 class KubernetesRefused(KubernetesError):  # noqa: N818 - the failure is its name
     """The API answered with an error: credentials, rights, or trouble of its own."""
+
+
+class KubernetesForbidden(KubernetesRefused):
+    """The credentials do not have the right to ask for this."""
+
+
+class KubernetesAbsent(KubernetesRefused):
+    """The API does not have what was asked for."""
 
 
 class KubernetesAnswerBroken(KubernetesError):  # noqa: N818 - the failure is its name
@@ -59,6 +67,8 @@ class KubernetesSettings:
     page_size: int = 500
     # The server ends a watch after this time, and it is opened again where it ended.
     watch_seconds: int = 300
+    # Physical devices by node name or instance type, where no label tells all of them.
+    devices: Mapping[str, int] = field(default_factory=dict)
 
 
 class KubernetesAccess:
@@ -156,7 +166,8 @@ class KubernetesAccess:
                 f"The resource version is too old for {self.place}: {reason}.",
                 hint="List again and watch from there.",
             )
-        return KubernetesRefused(
+        kinds = {_FORBIDDEN: KubernetesForbidden, _NOT_FOUND: KubernetesAbsent}
+        return kinds.get(status, KubernetesRefused)(
             f"{self.place} refused: HTTP {status}, {reason or 'no reason given'}.",
             hint="Check the credentials and that the ClusterRole of deploy/ is bound.",
         )

@@ -1,99 +1,109 @@
 """Pod and node objects of the Kubernetes API, parsed into facts."""
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
-from typing import cast
+from collections.abc import Iterator
 
-from app.errors import GpuledgerError
+from app.sources.instance_types import devices_of_type
+from app.sources.kubernetes_dra import pod_claims, quantity_of
+from app.sources.kubernetes_json import (
+    Json,
+    KubernetesError,
+    KubernetesObjectBroken,
+    created_of,
+    instant_of,
+    object_of,
+    objects_of,
+    pairs_of,
+    text_of,
+)
 from app.sources.node_labels import place_of
-from app.units.window import to_ms
+from app.sources.serving_containers import serving_labels
+from app.usage.declared import ANNOTATIONS as DECLARING
+from app.usage.hami import NODE_ANNOTATIONS
 from app.usage.inventory import ContainerFacts, NodeFacts, PodFacts, Workload
+from app.usage.serving_pods import CONTAINERS_STARTED
 
-# What JSON can say; an object of the API is a tree of these.
-Json = Mapping[str, object]
+__all__ = [
+    "Json",
+    "KubernetesError",
+    "KubernetesObjectBroken",
+    "direct_workload",
+    "node_facts",
+    "pod_facts",
+    "requests_extended",
+    "resource_version_of",
+]
 
 _TERMINAL = frozenset({"Succeeded", "Failed"})
 _NATIVE_PREFIXES = ("kubernetes.io/", "requests.kubernetes.io/")
 # Holds the whole object once more and says nothing.
 _USELESS_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
-_SUFFIXES = {
-    "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-}
-
-
-class KubernetesError(GpuledgerError):
-    """Any failure to learn something from the Kubernetes API."""
-
-
-class KubernetesObjectBroken(KubernetesError):  # noqa: N818 - the failure is its name
-    """An object of the API lacks what every object has, or holds a value that cannot be read."""
 
 
 def requests_extended(pod: Json) -> bool:
-    """Say whether any container of a pod requests an extended resource, a device or other."""
-    spec = _object(pod, "spec")
+    """Say whether a pod requests an extended resource, a device or other.
+
+    A part of a device may be declared in annotations instead (`app.usage.declared`).
+    """
+    spec = object_of(pod, "spec")
+    if not DECLARING.isdisjoint(object_of(object_of(pod, "metadata"), "annotations")):
+        return True
     return any(
         _extended(container)
         for group in ("containers", "initContainers")
-        for container in _objects(spec, group)
+        for container in objects_of(spec, group)
     )
 
 
 def pod_facts(pod: Json) -> PodFacts:
     """Return what a pod object says; its workload is the direct controller."""
-    metadata, spec, status = (_object(pod, name) for name in ("metadata", "spec", "status"))
-    namespace, name = _text(metadata, "namespace"), _text(metadata, "name")
-    uid = _text(metadata, "uid")
+    metadata, spec, status = (object_of(pod, name) for name in ("metadata", "spec", "status"))
+    namespace, name = text_of(metadata, "namespace"), text_of(metadata, "name")
+    uid = text_of(metadata, "uid")
     if not uid or not name:
         message = f"The pod {namespace}/{name} of the Kubernetes API has no UID or name."
         raise KubernetesObjectBroken(message, hint="Check that no proxy changes the answers.")
-    phase = _text(status, "phase")
+    phase = text_of(status, "phase")
     conditions = {
-        _text(condition, "type"): _instant(condition, "lastTransitionTime")
-        for condition in _objects(status, "conditions")
-        if _text(condition, "status") == "True"
+        text_of(condition, "type"): instant_of(condition, "lastTransitionTime")
+        for condition in objects_of(status, "conditions")
+        if text_of(condition, "status") == "True"
     }
-    deletion_ms = _instant(metadata, "deletionTimestamp")
+    deletion_ms = instant_of(metadata, "deletionTimestamp")
     grace = metadata.get("deletionGracePeriodSeconds")
+    claims, extended_claim, extended_resources = pod_claims(pod)
     return PodFacts(
         uid=uid,
         namespace=namespace,
         name=name,
-        node_name=_text(spec, "nodeName"),
+        node_name=text_of(spec, "nodeName"),
         phase=phase,
-        labels=_pairs(metadata, "labels"),
-        annotations=tuple(
-            pair for pair in _pairs(metadata, "annotations") if pair[0] != _USELESS_ANNOTATION
-        ),
+        labels=_with_containers(pairs_of(metadata, "labels"), spec, status),
+        annotations=_annotations(metadata),
         workload=direct_workload(pod),
-        created_ms=_created(metadata, f"pod {namespace}/{name}"),
+        created_ms=created_of(metadata, f"pod {namespace}/{name}"),
         scheduled_ms=conditions.get("PodScheduled"),
         ready_ms=conditions.get("Ready"),
         containers=tuple(
             _containers(spec, status, over=phase in _TERMINAL, deleted=deletion_ms is not None)
         ),
-        resource_version=_text(metadata, "resourceVersion"),
+        resource_version=text_of(metadata, "resourceVersion"),
         deletion_ms=deletion_ms,
         deletion_grace_seconds=grace if isinstance(grace, int) else None,
+        claims=claims,
+        extended_claim=extended_claim,
+        extended_resources=extended_resources,
     )
 
 
 def node_facts(node: Json) -> NodeFacts:
     """Return what a node object says."""
-    metadata, spec, status = (_object(node, name) for name in ("metadata", "spec", "status"))
-    name, uid = _text(metadata, "name"), _text(metadata, "uid")
+    metadata, spec, status = (object_of(node, name) for name in ("metadata", "spec", "status"))
+    name, uid = text_of(metadata, "name"), text_of(metadata, "uid")
     if not uid or not name:
         message = f"The node {name} of the Kubernetes API has no UID or name."
         raise KubernetesObjectBroken(message, hint="Check that no proxy changes the answers.")
-    labels = _pairs(metadata, "labels")
-    place = place_of(dict(labels), _text(spec, "providerID"))
+    labels = pairs_of(metadata, "labels")
+    place = place_of(dict(labels), text_of(spec, "providerID"))
     return NodeFacts(
         uid=uid,
         name=name,
@@ -103,53 +113,77 @@ def node_facts(node: Json) -> NodeFacts:
         instance_type=place.instance_type,
         capacity_type=place.capacity_type,
         labels=labels,
-        created_ms=_created(metadata, f"node {name}"),
-        capacity=_extended_amounts(_object(status, "capacity")),
-        allocatable=_extended_amounts(_object(status, "allocatable")),
-        resource_version=_text(metadata, "resourceVersion"),
+        created_ms=created_of(metadata, f"node {name}"),
+        capacity=_extended_amounts(object_of(status, "capacity")),
+        allocatable=_extended_amounts(object_of(status, "allocatable")),
+        resource_version=text_of(metadata, "resourceVersion"),
+        annotations=tuple(
+            pair for pair in pairs_of(metadata, "annotations") if pair[0] in NODE_ANNOTATIONS
+        ),
+        unschedulable=spec.get("unschedulable") is True,
+        instance_devices=devices_of_type(place.provider, place.instance_type),
     )
 
 
 def direct_workload(item: Json) -> Workload:
     """Return an object's controller; without one, or under a node (static pods), itself."""
-    metadata = _object(item, "metadata")
-    namespace = _text(metadata, "namespace")
-    for owner in _objects(metadata, "ownerReferences"):
-        if owner.get("controller") is True and _text(owner, "kind") != "Node":
+    metadata = object_of(item, "metadata")
+    namespace = text_of(metadata, "namespace")
+    for owner in objects_of(metadata, "ownerReferences"):
+        if owner.get("controller") is True and text_of(owner, "kind") != "Node":
             return Workload(
                 namespace=namespace,
-                kind=_text(owner, "kind"),
-                name=_text(owner, "name"),
-                uid=_text(owner, "uid"),
+                kind=text_of(owner, "kind"),
+                name=text_of(owner, "name"),
+                uid=text_of(owner, "uid"),
             )
     return Workload(
         namespace=namespace,
-        kind=_text(item, "kind") or "Pod",
-        name=_text(metadata, "name"),
-        uid=_text(metadata, "uid"),
+        kind=text_of(item, "kind") or "Pod",
+        name=text_of(metadata, "name"),
+        uid=text_of(metadata, "uid"),
     )
 
 
 def resource_version_of(item: Json) -> str:
     """Return the version of an object or of a list."""
-    return _text(_object(item, "metadata"), "resourceVersion")
+    return text_of(object_of(item, "metadata"), "resourceVersion")
+
+
+def _with_containers(
+    labels: tuple[tuple[str, str], ...], spec: Json, status: Json
+) -> tuple[tuple[str, str], ...]:
+    """Add under reserved keys what the containers serve, and when the first of them began."""
+    said = serving_labels(objects_of(spec, "containers"))
+    if not said:
+        return labels
+    begun = [
+        began
+        for one in objects_of(status, "containerStatuses")
+        for state in (object_of(one, "lastState"), object_of(one, "state"))
+        for kind in ("terminated", "running")
+        if (began := instant_of(object_of(state, kind), "startedAt")) is not None
+    ]
+    if begun:
+        said[CONTAINERS_STARTED] = str(min(begun))
+    return tuple(sorted({**dict(labels), **said}.items()))
 
 
 def _containers(spec: Json, status: Json, *, over: bool, deleted: bool) -> Iterator[ContainerFacts]:
     """Yield init containers, then app containers, each group in the order of declaration."""
-    policy = _text(spec, "restartPolicy") or "Always"
+    policy = text_of(spec, "restartPolicy") or "Always"
     statuses = {
-        _text(one, "name"): one
+        text_of(one, "name"): one
         for group in ("initContainerStatuses", "containerStatuses")
-        for one in _objects(status, group)
+        for one in objects_of(status, group)
     }
     for group in ("initContainers", "containers"):
-        for container in _objects(spec, group):
-            name = _text(container, "name")
+        for container in objects_of(spec, group):
+            name = text_of(container, "name")
             kind = "app" if group == "containers" else "init"
             if kind == "init" and container.get("restartPolicy") == "Always":
                 kind = "sidecar"
-            terminated = _object(_object(statuses.get(name, {}), "state"), "terminated")
+            terminated = object_of(object_of(statuses.get(name, {}), "state"), "terminated")
             succeeded = terminated.get("exitCode") == 0
             # Nothing restarts a container of a pod that is over or being deleted.
             stays = over or deleted
@@ -161,16 +195,21 @@ def _containers(spec: Json, status: Json, *, over: bool, deleted: bool) -> Itera
                 name=name,
                 kind=kind,
                 requests=_extended(container),
-                finished_ms=_instant(terminated, "finishedAt") if stays else None,
+                finished_ms=instant_of(terminated, "finishedAt") if stays else None,
             )
+
+
+def _annotations(metadata: Json) -> tuple[tuple[str, str], ...]:
+    pairs = pairs_of(metadata, "annotations")
+    return tuple(pair for pair in pairs if pair[0] != _USELESS_ANNOTATION)
 
 
 def _extended(container: Json) -> tuple[tuple[str, int], ...]:
     """Return the extended resources a container requests; a limit alone is a request, too."""
-    resources = _object(container, "resources")
+    resources = object_of(container, "resources")
     if not resources:
         return ()
-    return _extended_amounts({**_object(resources, "limits"), **_object(resources, "requests")})
+    return _extended_amounts({**object_of(resources, "limits"), **object_of(resources, "requests")})
 
 
 def _extended_amounts(amounts: Json) -> tuple[tuple[str, int], ...]:
@@ -183,50 +222,10 @@ def _extended_amounts(amounts: Json) -> tuple[tuple[str, int], ...]:
 
 def _units(resource: str, amount: object) -> int:
     """Return a quantity of an extended resource, which is a whole number."""
-    text = str(amount)
-    number = text.rstrip("kKMGi")
-    try:
-        return int(Decimal(number) * _SUFFIXES[text[len(number) :]])
-    except (InvalidOperation, KeyError) as error:
-        message = f"The amount {text!r} of {resource} in an object of Kubernetes is no quantity."
-        raise KubernetesObjectBroken(message) from error
-
-
-def _created(metadata: Json, what: str) -> int:
-    created_ms = _instant(metadata, "creationTimestamp")
-    if created_ms is None:
-        message = f"The {what} of the Kubernetes API has no creation time."
-        raise KubernetesObjectBroken(message, hint="Check that no proxy changes the answers.")
-    return created_ms
-
-
-def _instant(item: Json, name: str) -> int | None:
-    text = item.get(name)
-    if not text:
-        return None
-    try:
-        return to_ms(datetime.fromisoformat(str(text)))
-    except ValueError as error:
-        message = f"The {name} {text!r} of an object of Kubernetes is no instant."
-        raise KubernetesObjectBroken(message) from error
-
-
-def _object(item: Json, name: str) -> Json:
-    value = item.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(item: Json, name: str) -> list[Json]:
-    value = item.get(name)
-    if not isinstance(value, list):
-        return []
-    return cast("list[Json]", [one for one in value if isinstance(one, dict)])
-
-
-def _text(item: Json, name: str) -> str:
-    value = item.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _pairs(item: Json, name: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, str(value)) for key, value in _object(item, name).items()))
+    quantity = quantity_of(str(amount))
+    if quantity is None:
+        message = (
+            f"The amount {str(amount)!r} of {resource} in an object of Kubernetes is no quantity."
+        )
+        raise KubernetesObjectBroken(message)
+    return int(quantity)

@@ -1,7 +1,7 @@
 """Who had which devices in an hour: from the watch, from kube-state-metrics, or from both."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,14 @@ from app.store.inventory import InventoryStore
 from app.units.intervals import Spans
 from app.units.window import OPEN_MS, Window, from_ms
 from app.usage import frames
+from app.usage.claims import CLAIM_PREFIX
 from app.usage.holds import pool_counts_of
 from app.usage.identity import gpu_model_id, hold_id, node_id, workload_id
 from app.usage.inventory import PodHold
 from app.usage.kinds import HoldSource
-from app.usage.notes import Note, notes_frame
+from app.usage.notes import CLAIMS_NOT_VISIBLE, Note, notes_frame
 from app.usage.reconcile import reconcile
+from app.usage.serving_pods import ServingPod, serving_pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,9 @@ class Known:
     ``observed`` is when somebody looked, ``watched`` when the watch did, ``watched_until_ms`` the
     last instant of any watch, also after the hour (0 if nobody ever watched). ``nodes`` has node_id
     and node_name, ``readiness`` hold_id, workload_id, scheduled_ms and ready_ms of pods that became
-    ready, ``node_uids`` the UIDs of nodes by name and creation. ``partial`` says that who should
-    have looked at the hour has not, and may still do.
+    ready, ``pods`` what pods say they serve, ``node_uids`` the UIDs of nodes by name and creation.
+    ``partial`` says that who should have looked at the hour has not, and may still do.
+    ``by_claims`` are holds of pods by claims, which only a watch can tell.
     """
 
     pools: pd.DataFrame
@@ -43,6 +46,8 @@ class Known:
     node_uids: Mapping[tuple[str, int], str]
     notes: pd.DataFrame
     partial: bool
+    pods: tuple[ServingPod, ...] = ()
+    by_claims: tuple[PodHold, ...] = ()
 
     def is_behind(self, window: Window) -> bool:
         """Say whether the watch has not yet come to the end of the hour, or died before it."""
@@ -67,7 +72,29 @@ def watched_inventory(connection: Connection, cluster: str, window: Window) -> K
         node_uids=store.known_nodes(),
         notes=store.notes(window),
         partial=False,
+        pods=serving_pods(cluster, values),
+        by_claims=tuple(hold for hold in values if hold.resource.startswith(CLAIM_PREFIX)),
     )
+
+
+def without_claims(known: Known, seen: Inventory, cluster: str) -> Inventory:
+    """Return what kube-state-metrics said without what the watch knows better of claims.
+
+    A pod whose extended resource is served by a claim shows the request there, and a pod with
+    claims shows no devices; its holds by claims last through the gaps of the watch.
+    """
+    uids = {hold.pod_uid for hold in known.by_claims}
+    if not uids:
+        return seen
+    watched = {*known.holds["hold_id"]}
+    pods = {f"{hold.namespace}/{hold.pod}" for hold in known.by_claims}
+    hidden = (seen.notes["kind"] == CLAIMS_NOT_VISIBLE) & seen.notes["subject"].isin(pods)
+    holds = tuple(
+        hold
+        for hold in seen.holds
+        if hold.pod_uid not in uids or hold_id(cluster, hold.pod_uid, hold.resource) in watched
+    )
+    return replace(seen, holds=holds, notes=seen.notes.loc[~hidden].reset_index(drop=True))
 
 
 def with_kube_state(known: Known, seen: Inventory, cluster: str, window: Window) -> Known:
@@ -100,6 +127,8 @@ def with_kube_state(known: Known, seen: Inventory, cluster: str, window: Window)
         node_uids=known.node_uids,
         notes=pd.concat([known.notes, state.notes, notes_frame(notes)], ignore_index=True),
         partial=known.is_behind(window),
+        # Of two words on one name the watch's, which comes last, counts.
+        pods=(*state.pods, *known.pods),
     )
 
 
@@ -129,13 +158,14 @@ def kube_state_only(known: Known, seen: Inventory, cluster: str, window: Window)
         node_uids=known.node_uids,
         notes=notes_frame(notes),
         partial=silent,
+        pods=serving_pods(cluster, seen.holds),
     )
 
 
 def holds_frame(cluster: str, holds: Sequence[PodHold]) -> pd.DataFrame:
     """Return holds as `frames.HOLDS`."""
     columns: dict[str, list[int] | list[str] | list[bool]] = {
-        "hold_id": [hold_id(cluster, one.pod_uid, one.resource) for one in holds],
+        "hold_id": [hold_id(cluster, one.pod_uid, one.resource, one.part_ms) for one in holds],
         "node_id": [node_id(cluster, one.node_uid) if one.node_uid else 0 for one in holds],
         "gpu_model_id": [gpu_model_id(one.gpu_model) for one in holds],
         "workload_id": [workload_id(cluster, one.workload) for one in holds],
@@ -143,6 +173,11 @@ def holds_frame(cluster: str, holds: Sequence[PodHold]) -> pd.DataFrame:
         "pod": [one.pod for one in holds],
         "share_num": [one.share_num for one in holds],
         "share_den": [one.share_den for one in holds],
+        "compute_num": [one.compute_share[0] for one in holds],
+        "compute_den": [one.compute_share[1] for one in holds],
+        "units": [one.units for one in holds],
+        "sharing": [int(one.sharing) for one in holds],
+        "devices": [",".join(one.devices) for one in holds],
         "exclusive": [one.exclusive for one in holds],
         "start_ms": [one.start_ms for one in holds],
         "end_ms": [one.end_ms for one in holds],
@@ -153,7 +188,7 @@ def holds_frame(cluster: str, holds: Sequence[PodHold]) -> pd.DataFrame:
     }
     frame = frames.empty(frames.HOLDS)
     if holds:
-        frame = pd.DataFrame(columns).astype({"namespace": "str", "pod": "str"})
+        frame = pd.DataFrame(columns).astype(dict.fromkeys(("namespace", "pod", "devices"), "str"))
     validated: pd.DataFrame = frames.HOLDS.validate(frame)
     return validated
 
@@ -161,7 +196,7 @@ def holds_frame(cluster: str, holds: Sequence[PodHold]) -> pd.DataFrame:
 def _readiness(cluster: str, holds: Iterable[PodHold], window: Window) -> pd.DataFrame:
     rows = [
         (
-            hold_id(cluster, hold.pod_uid, hold.resource),
+            hold_id(cluster, hold.pod_uid, hold.resource, hold.part_ms),
             workload_id(cluster, hold.workload),
             hold.scheduled_ms,
             hold.ready_ms,
@@ -188,7 +223,8 @@ def _counts_of(spans: Sequence[NodeSpan], cluster: str) -> tuple[pd.DataFrame, l
                 gpu_model_id(count.gpu_model),
                 span.start_ms,
                 span.end_ms,
-                count.allocatable,
+                *count.allocatable.as_integer_ratio(),
+                *count.compute_allocatable.as_integer_ratio(),
                 count.devices,
             )
             for count in counts

@@ -1,4 +1,4 @@
-"""Two watch streams, nodes and pods, as one queue of what was seen and how far it reaches."""
+"""Watch streams as one queue of what was seen and how far it reaches."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from enum import Enum
 from queue import Empty, Full, Queue
 from typing import Protocol
 
-from app.sources.kubernetes import KubernetesError, WatchEvent, WatchExpired
+from app.sources.kubernetes import KubernetesError, KubernetesForbidden, WatchEvent, WatchExpired
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ class Stream(Enum):
 
     NODES = "nodes"
     PODS = "pods"
+    CLAIMS = "claims"
+    SLICES = "slices"
 
 
 class WatchSource(Protocol):
@@ -50,6 +52,26 @@ class WatchSource(Protocol):
         ...
 
 
+class ClaimWatchSource(Protocol):
+    """The part of the source of claims that a watch needs; each method as in `WatchSource`."""
+
+    def watch_claims(self, resource_version: str) -> Iterator[WatchEvent]:
+        """Yield changes of claims."""
+        ...
+
+    def watch_slices(self, resource_version: str) -> Iterator[WatchEvent]:
+        """Yield changes of slices."""
+        ...
+
+    def version_of_claims(self) -> str:
+        """Return the version of a list of claims."""
+        ...
+
+    def version_of_slices(self) -> str:
+        """Return the version of a list of slices."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Something a stream said.
@@ -69,15 +91,20 @@ class Seen:
 
 
 class Streams:
-    """Follows nodes and pods in two threads from the versions of a list until it is closed."""
+    """Follows each collection in a thread from the version of its list until it is closed.
+
+    ``claims`` is needed where ``versions`` has claims and slices.
+    """
 
     def __init__(
         self,
         source: WatchSource,
         clock: Callable[[], int],
         versions: dict[Stream, str],
+        claims: ClaimWatchSource | None = None,
     ) -> None:
         self._source = source
+        self._claims = claims
         self._clock = clock
         self._queue: Queue[Seen | Exception] = Queue(_QUEUE_LENGTH)
         self._stopped = threading.Event()
@@ -136,7 +163,8 @@ class Streams:
                 if version == begun:
                     # A server that ends streams at once must not be asked in a tight loop.
                     self._stopped.wait(_FIRST_PAUSE_SECONDS)
-            except WatchExpired:
+            except (WatchExpired, KubernetesForbidden):
+                # What was allowed and no longer is will be found out by the next list.
                 self._put(Seen(stream, self._clock(), expired=True))
                 return
             except KubernetesError as error:
@@ -151,6 +179,10 @@ class Streams:
                 return self._source.watch_nodes(version)
             case Stream.PODS:
                 return self._source.watch_pods(version)
+            case Stream.CLAIMS:
+                return self._claims_source.watch_claims(version)
+            case Stream.SLICES:
+                return self._claims_source.watch_slices(version)
 
     def _version_of(self, stream: Stream) -> Callable[[], str]:
         match stream:
@@ -158,6 +190,15 @@ class Streams:
                 return self._source.version_of_nodes
             case Stream.PODS:
                 return self._source.version_of_pods
+            case Stream.CLAIMS:
+                return self._claims_source.version_of_claims
+            case Stream.SLICES:
+                return self._claims_source.version_of_slices
+
+    @property
+    def _claims_source(self) -> ClaimWatchSource:
+        assert self._claims is not None
+        return self._claims
 
     def _put(self, item: Seen | Exception) -> bool:
         """Queue an item; False if nobody wants it any more."""

@@ -88,13 +88,15 @@ def test_a_pod_has_its_facts() -> None:
 
 
 def test_only_pods_that_request_an_extended_resource_matter() -> None:
-    plain = a_pod(spec={"containers": [a_container("main")]})
+    declaring = a_pod(spec={"containers": [a_container("main")]})
+    plain = {**declaring, "metadata": {**declaring["metadata"], "annotations": {}}}
     init = a_pod(
         spec={"containers": [a_container("main")], "initContainers": [a_container("warm", 1)]}
     )
 
     assert requests_extended(a_pod())
     assert requests_extended(init)
+    assert requests_extended(declaring)
     assert not requests_extended(plain)
 
 

@@ -13,9 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 
 from app.simulator.loopback import LoopbackServer
 from tests.real.ports import wait_until
+from tests.sources.dra_objects import a_group
 from tests.workflows.api_objects import JsonObject
 
 _POLL_SECONDS = 0.005
+_GROUP = "resource.k8s.io"
+_DRA_COLLECTIONS = {
+    "resourceclaims": "ResourceClaim",
+    "resourceslices": "ResourceSlice",
+    "deviceclasses": "DeviceClass",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +40,16 @@ class Faults:
     """What goes wrong, until the test sets it right.
 
     ``down`` answers 503 and breaks streams off, ``oldest`` is the oldest version that is kept,
-    ``gone_as_event`` says how its absence is told, ``held_back`` is the first version not sent.
+    ``gone_as_event`` says how its absence is told, ``held_back`` is the first version not sent,
+    ``forbidden`` are collections for which rights are missing, ``silent`` those without bookmarks.
     """
 
     down: bool = False
     oldest: int = 0
     gone_as_event: bool = True
     held_back: int = 2**62
+    forbidden: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -53,10 +63,14 @@ class _State:
 
 
 class ApiServer(LoopbackServer):
-    """Lists and watches of pods and nodes over HTTP; ``faults`` may be changed at any time."""
+    """Lists and watches over HTTP; ``faults`` may be changed at any time.
 
-    def __init__(self) -> None:
+    It has claims, slices and classes in the versions of resource.k8s.io that it ``serves``.
+    """
+
+    def __init__(self, serves: tuple[str, ...] = ()) -> None:
         super().__init__(_handler(self))
+        self.serves = serves
         self.faults = Faults()
         self._state = _State()
         self._lock = threading.Lock()
@@ -74,6 +88,11 @@ class ApiServer(LoopbackServer):
     @property
     def version(self) -> int:
         return self._state.version
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """What can be listed and watched."""
+        return ("nodes", "pods", *(_DRA_COLLECTIONS if self.serves else ()))
 
     def go_down(self) -> None:
         """Answer nobody and break off the streams, until ``faults.down`` is taken back."""
@@ -93,8 +112,10 @@ class ApiServer(LoopbackServer):
         return self._record("DELETED", _key(item), item)
 
     def bookmark(self) -> None:
-        """Tell both streams of the present version."""
-        for collection in ("nodes", "pods"):
+        """Tell all streams of the present version."""
+        for collection in self.collections:
+            if collection in self.faults.silent:
+                continue
             with self._lock:
                 version = self._next()
                 item = {"kind": "X", "metadata": {"resourceVersion": str(version)}}
@@ -126,10 +147,10 @@ class ApiServer(LoopbackServer):
         self, collection: str, form: dict[str, str]
     ) -> tuple[int, JsonObject | Iterator[bytes]]:
         """Return status and body of one request, or the lines of a stream."""
-        if self.faults.down:
-            return 503, {"kind": "Status", "code": 503, "message": "not now"}
-        if collection not in {"pods", "nodes"}:
-            return 404, {"kind": "Status", "code": 404, "message": "not here"}
+        if (refused := self._refused(collection)) is not None:
+            return refused
+        if collection == _GROUP:
+            return 200, a_group(*self.serves)
         if not form.get("watch"):
             return 200, self._listed(collection, form)
         version = int(form["resourceVersion"])
@@ -139,6 +160,15 @@ class ApiServer(LoopbackServer):
         if self.faults.gone_as_event:
             return 200, iter([_event("ERROR", gone)])
         return 410, gone
+
+    def _refused(self, collection: str) -> tuple[int, JsonObject] | None:
+        if self.faults.down:
+            return 503, {"kind": "Status", "code": 503, "message": "not now"}
+        if collection in self.faults.forbidden:
+            return 403, {"kind": "Status", "code": 403, "message": f"{collection} is forbidden"}
+        if collection not in (*self.collections, *([_GROUP] if self.serves else [])):
+            return 404, {"kind": "Status", "code": 404, "message": "not here"}
+        return None
 
     def _listed(self, collection: str, form: dict[str, str]) -> JsonObject:
         with self._lock:
@@ -182,6 +212,9 @@ def _key(item: JsonObject) -> tuple[str, str]:
     metadata, spec = item["metadata"], item["spec"]
     assert isinstance(metadata, dict)
     assert isinstance(spec, dict)
+    for collection, kind in _DRA_COLLECTIONS.items():
+        if item.get("kind") == kind:
+            return (collection, str(metadata["uid"]))
     return ("pods" if "containers" in spec else "nodes", str(metadata["uid"]))
 
 
@@ -197,7 +230,7 @@ def _handler(owner: ApiServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             address = urlsplit(self.path)
             form = {name: texts[-1] for name, texts in parse_qs(address.query).items()}
-            status, answer = owner.answer(address.path.rpartition("/")[2], form)
+            status, answer = owner.answer(address.path.rstrip("/").rpartition("/")[2], form)
             if isinstance(answer, dict):
                 self._send(status, answer)
             else:

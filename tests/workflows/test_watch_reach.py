@@ -49,6 +49,9 @@ class ScriptedSource:
     def version_of_pods(self) -> str:
         return self.version()
 
+    def dra(self) -> None:
+        """This API serves no claims."""
+
 
 def a_bookmark(version: str) -> WatchEvent:
     return WatchEvent(type="BOOKMARK", resource_version=version)
