@@ -1,6 +1,7 @@
 """Stored usage as rating takes it: pools, their spans, and who had how much of each."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from app.attribution.tariffs import Pools
 from app.errors import GpuledgerError
 from app.units.identity import mix64
 from app.units.window import from_ms
+from app.usage.policies import DividedUsage, under_policies
+from app.usage.share_policies import SharePolicy
 from app.usage.states import hold_segments
 
 Int64s = npt.NDArray[np.int64]
@@ -28,6 +31,10 @@ _HOLD_COLUMNS = [
     "end_ms",
     "share_num",
     "share_den",
+    "compute_num",
+    "compute_den",
+    "units",
+    "sharing",
     "held_ms",
     "active_ms",
     "idle_ms",
@@ -65,19 +72,37 @@ class Capacity:
     pieces: Pieces
 
 
-def capacity_of(pool_usage: pd.DataFrame, hold_usage: pd.DataFrame) -> Capacity:
-    """Return the capacity that frames of `POOL_USAGE` and `HOLD_USAGE` describe.
+def capacity_of(
+    pool_usage: pd.DataFrame, hold_usage: pd.DataFrame, policies: Sequence[SharePolicy] = ()
+) -> Capacity:
+    """Return the capacity that frames of `POOL_USAGE` and `HOLD_USAGE` describe under policies.
 
-    Raises `UsageMismatchError` if the holds' time is not the pools' held time.
+    Raises `UsageMismatchError` if, as they were collected, the holds' time is not the pools' held
+    time.
     """
-    rows, holds = _ordered_rows(pool_usage), _ordered_holds(hold_usage)
-    pools, segments = _segments(rows)
-    return Capacity(pools=pools, holds=holds, segments=segments, pieces=_pieces(rows, holds))
+    facts = _divided(pool_usage, hold_usage)
+    capacity = _capacity(facts)
+    usage = under_policies(facts, policies)
+    if usage is facts:
+        return capacity
+    holds = _ordered_holds(usage.hold_usage)
+    return _capacity(replace(usage, hold_usage=holds))
 
 
 def ints(frame: pd.DataFrame, column: str) -> Int64s:
     """Return a column of whole numbers as an array."""
     return frame[column].to_numpy(dtype=np.int64)
+
+
+def _divided(pool_usage: pd.DataFrame, hold_usage: pd.DataFrame) -> DividedUsage:
+    rows, holds = _ordered_rows(pool_usage), _ordered_holds(hold_usage)
+    _check_pools(rows, holds)
+    return DividedUsage(pool_usage=rows, hold_usage=holds, hold_segments=hold_segments(rows, holds))
+
+
+def _capacity(usage: DividedUsage) -> Capacity:
+    pools, segments = _segments(usage.pool_usage)
+    return Capacity(pools=pools, holds=usage.hold_usage, segments=segments, pieces=_pieces(usage))
 
 
 def _ordered_rows(pool_usage: pd.DataFrame) -> pd.DataFrame:
@@ -119,10 +144,9 @@ def _segments(rows: pd.DataFrame) -> tuple[Pools, Segments]:
     return pools, segments
 
 
-def _pieces(rows: pd.DataFrame, holds: pd.DataFrame) -> Pieces:
+def _pieces(usage: DividedUsage) -> Pieces:
     """Return who had what of each row: the holds' held time and the states nobody held."""
-    _check_pools(rows, holds)
-    parts = hold_segments(rows, holds)
+    rows, holds, parts = usage.pool_usage, usage.hold_usage, usage.hold_segments
     held = Pieces(
         segment=_find(parts, rows, (*_POOL, "start_ms")),
         hold=_find(parts, holds, (*_POOL, "hold_id")),

@@ -11,26 +11,36 @@ from app.pricing.rows import PriceRow
 from app.units.identity import id_text
 from app.units.money import from_nanos
 from app.units.window import OPEN_MS, from_ms
-from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, UsageFlag
+from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, Sharing, UsageFlag
+from app.usage.share_policies import MigSharePolicy, SharePolicy, TimeSlicingPolicy
 
 _MEANING = {
     ChargeKind.USED: "were held and active",
     ChargeKind.IDLE: "were held and not active",
     ChargeKind.UNMEASURED: "were held, and no sample says what they did,",
     ChargeKind.UNALLOCATED: "could be held and were held by nobody",
-    ChargeKind.STRANDED: "could not be held, as unhealthy or not advertised,",
+    ChargeKind.STRANDED: "could not be held, as unhealthy, not advertised or left over,",
     ChargeKind.UNOBSERVED: "have no known holder, as no source says who held it,",
 }
 _BASIS = {
     ActivityBasis.NONE: "no metric",
     ActivityBasis.GR_ENGINE_ACTIVE: "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
     ActivityBasis.GPU_UTIL: "DCGM_FI_DEV_GPU_UTIL",
+    ActivityBasis.AMD_GFX_ACTIVITY: "gpu_gfx_activity",
+    ActivityBasis.AMD_GFX_BUSY: "gpu_gfx_busy_instantaneous, the mean of the compute dies",
+    ActivityBasis.INTEL_ENGINE: "the busiest engine group that XPU Manager shows",
+    ActivityBasis.NEURON_CORE: "neuroncore_utilization_ratio",
+    ActivityBasis.DUTY_CYCLE: "duty_cycle of GKE's device plugin",
+    ActivityBasis.TPU_TENSORCORE: "tensorcore activity of the TPU",
+    ActivityBasis.HAMI_HOST: "hami_host_gpu_utilization_ratio",
+    ActivityBasis.HAMI_CONTAINER: "hami_container_device_utilization_ratio",
 }
 _SCOPE = {
     ActivityScope.NONE: "nothing was measured",
     ActivityScope.DEVICE: "measured on the devices that the pod held",
     ActivityScope.SHARED_DEVICE: "measured on a shared device and split by share",
     ActivityScope.SHARED_POOL: "the mean of the pool, as nobody says which devices the pod held",
+    ActivityScope.SHARER: "the pod's own part of a shared device, as its sharing software samples",
 }
 _SOURCE = {
     HoldSource.WATCH: "the Kubernetes watch",
@@ -46,7 +56,11 @@ _FLAGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedHold:
-    """Who held the time: the pod, its share, and how well its edges are known."""
+    """Who held the time: the pod, its share, and how well its edges are known.
+
+    ``share_num / share_den`` is the share under the default policies, ``compute_num / compute_den``
+    under ``mig_share: compute``.
+    """
 
     namespace: str
     pod: str
@@ -55,6 +69,9 @@ class ExplainedHold:
     units: int
     share_num: int
     share_den: int
+    compute_num: int
+    compute_den: int
+    sharing: Sharing
     start_ms: int
     end_ms: int
     start_unsure_ms: int
@@ -112,7 +129,10 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeFacts:
-    """A charge and everything that it rests on; None where there is no such thing."""
+    """A charge and everything that it rests on; None where there is no such thing.
+
+    ``policies`` are those of shares: what counts at the charge's beginning, then each change.
+    """
 
     charge_id: int
     kind: ChargeKind
@@ -128,6 +148,7 @@ class ChargeFacts:
     currency: str
     owner: OwnerSpan | None
     hold: ExplainedHold | None
+    policies: tuple[SharePolicy, ...]
     usage: ExplainedUsage | None
     spans: tuple[ExplainedSpan, ...]
     price: PriceChoice | None
@@ -165,7 +186,7 @@ def explain(facts: ChargeFacts) -> Explanation:
     """Return why the charge is what it is."""
     steps = [_charge(facts), _payer(facts)]
     if facts.hold:
-        steps.append(_hold(facts.hold))
+        steps.append(_hold(facts.hold, facts.policies))
     if facts.usage:
         steps.append(_usage(facts.usage))
     steps += [_pool(facts), _price(facts), _money(facts), _coverage(facts), _versions(facts)]
@@ -196,7 +217,7 @@ def _payer(facts: ChargeFacts) -> ExplanationStep:
     return ExplanationStep("Team", f"{facts.team or 'nobody'}, since {because}")
 
 
-def _hold(hold: ExplainedHold) -> ExplanationStep:
+def _hold(hold: ExplainedHold, policies: tuple[SharePolicy, ...]) -> ExplanationStep:
     end = "and lasts" if hold.end_ms == OPEN_MS else f"until {_at(hold.end_ms)}"
     return ExplanationStep(
         "Hold",
@@ -204,11 +225,36 @@ def _hold(hold: ExplainedHold) -> ExplanationStep:
         f" says {_SOURCE[hold.source]}",
         (
             ("requested", f"{hold.units} {hold.resource}"),
-            ("share", f"{Fraction(hold.share_num, hold.share_den)} devices"),
+            *_shares(hold, policies),
             ("start unsure by", f"{_seconds(hold.start_unsure_ms)} s"),
             ("end unsure by", f"{_seconds(hold.end_unsure_ms)} s"),
         ),
     )
+
+
+def _shares(hold: ExplainedHold, policies: tuple[SharePolicy, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the hold's share, and where a policy changes it from when on it is another."""
+    last = ""
+    for policy in policies:
+        share = _share(hold, policy)
+        if share != last:
+            yield f"share from {_at(policy.from_ms)}" if last else "share", share
+        last = share
+
+
+def _share(hold: ExplainedHold, policy: SharePolicy) -> str:
+    """Say what the hold is of a device, and by which policy where one decides it."""
+    by_default = Fraction(hold.share_num, hold.share_den)
+    by_compute = Fraction(hold.compute_num, hold.compute_den)
+    share = by_compute if policy.mig_share is MigSharePolicy.COMPUTE else by_default
+    text, policies = f"{share} devices", ""
+    if hold.sharing is Sharing.MIG or by_compute != by_default:
+        policies += f", by mig_share: {policy.mig_share.value}"
+    if hold.sharing is Sharing.TIME_SLICING:
+        policies += f", by time_slicing: {policy.time_slicing.value}"
+        if policy.time_slicing is TimeSlicingPolicy.PRESENT:
+            text = f"{hold.units} of all slots held, which share the devices in use"
+    return text + policies
 
 
 def _usage(usage: ExplainedUsage) -> ExplanationStep:

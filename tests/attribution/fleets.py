@@ -95,6 +95,8 @@ class AFleet:
                         "stranded_ms": stranded * length,
                         "unallocated_ms": (0 if gap else rest - stranded) * length,
                         "claimed_ms": held * length,
+                        "allocatable_ms": max(held, pool.may_be_held) * length,
+                        "compute_allocatable_ms": max(held, pool.may_be_held) * length,
                     }
                 )
         return rows
@@ -119,6 +121,10 @@ class AFleet:
                     "end_ms": high,
                     "share_num": one.gpus,
                     "share_den": 1,
+                    "compute_num": one.gpus,
+                    "compute_den": 1,
+                    "units": one.gpus,
+                    "sharing": 1,
                     "held_ms": held,
                     "active_ms": active,
                     "idle_ms": held - active - unmeasured,
