@@ -1,6 +1,7 @@
 """What the held devices did: active, idle and unmeasured time, its shape, memory and energy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +10,16 @@ import pandas as pd
 from app.units.money import split_groups
 from app.units.window import Window
 from app.usage import frames
+from app.usage.device_rows import Rows, homes, number_rows
 from app.usage.kinds import ActivityBasis, ActivityScope
-from app.usage.placement import Placement, SeriesSpans, place
+from app.usage.placement import Placement, Places, place
 from app.usage.pools import PoolIndex
-from app.usage.samples import SampleSet
+from app.usage.readings import NANO, reading_of
+from app.usage.samples import DEVICE_LABELS, SampleSet, no_samples
+from app.usage.sharers import sharer_tracks
 from app.usage.states import DeviceStates
 from app.usage.timelines import (
     BANDS,
-    NANO,
     REACH_SCRAPES,
     Cursor,
     EnergyTimeline,
@@ -28,6 +31,9 @@ from app.usage.timelines import (
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
+# Metrics of whole boards, which say nothing of one that is divided.
+COARSE = (ActivityBasis.GPU_UTIL, ActivityBasis.DUTY_CYCLE, ActivityBasis.HAMI_HOST)
+_NO_BOARD = (int(ActivityScope.NONE), int(ActivityScope.SHARED_POOL))
 # The grid of the highest mean, aligned to the window.
 PEAK_MS = 300_000
 _BAND_COLUMNS = (
@@ -45,11 +51,13 @@ class DeviceMetrics:
     """What the exporters said of the devices, with `DEVICE_LABELS`.
 
     ``activity`` comes in the order of preference: a device is read by the first basis that has a
-    sample for it. Values are ratios; energy is the raw counter in millijoules. The three frames
+    sample for it. ``sharers`` say what the named pods did with a device that they share. Values are
+    ratios of a whole device or part; energy is the raw counter in millijoules. The three frames
     have a column ``value`` beside the labels: a figure over exactly the window.
     """
 
     activity: tuple[tuple[ActivityBasis, SampleSet], ...]
+    sharers: SampleSet = field(default_factory=partial(no_samples, DEVICE_LABELS))
     energy: SampleSet
     memory_used_max_mib: pd.DataFrame
     sm_active_mean: pd.DataFrame
@@ -68,52 +76,53 @@ def measure(
     A sample speaks for the time since the one before of the same device, at most two scrapes; held
     time that none speaks for is unmeasured, also where a hold's devices are only partly known.
     Where a hold was scaled down, as its pool was oversubscribed, measured time is scaled alike.
+
+    Energy is the boards', each split by what is held of them, null where the devices of a hold are
+    not known or a counter misses part of it.
     ``nodes`` has node_id and node_name of the cluster's nodes.
     """
     holds = states.holds
-    series, devices = _number_devices(metrics)
+    reach_ms = REACH_SCRAPES * scrape_ms
+    kinds = [kind for kind, _ in metrics.activity]
+    series, rows = number_rows(
+        [*(samples for _, samples in metrics.activity), metrics.sharers, metrics.energy]
+    )
+    *shown, told, counted = series
+    tracks = sharer_tracks(holds, told, rows)
     timeline = activity_timeline(
         window,
-        metrics.activity,
-        [one.device for one in series[: len(metrics.activity)]],
-        len(devices),
+        [
+            *(reading_of(kind, one, rows) for kind, one in zip(kinds, shown, strict=True)),
+            tracks.reading,
+        ],
+        len(rows) + len(tracks),
         scrape_ms,
     )
-    placement = place(
-        _pools(states.pool_usage), holds, series[: len(metrics.activity)], nodes, len(devices)
+    pools = _pools(states.pool_usage)
+    places = Places(
+        pools,
+        homes(pools, [*shown, told], nodes, rows, reach_ms),
+        rows,
+        np.isin(timeline.basis, COARSE),
     )
+    placement = place(places, holds, shown, tracks.pairs)
+    board = np.concatenate([rows.board, tracks.board])[placement.device]
     held = _held_ms(holds, states.hold_segments)
-    times = _times(holds, held, placement, timeline)
-    energy = energy_timeline(window, metrics.energy, series[-1].device, len(devices))
-    figures = _Figures(holds, placement, devices)
+    energy = energy_timeline(window, metrics.energy, rows.board[counted.device], len(rows))
+    figures = _Figures(holds, placement, rows)
     usage = holds.assign(
         window_start_ms=window.start_ms,
         held_ms=held,
-        **times,
+        **_times(holds, held, placement, timeline),
         peak_5m_ratio=_peaks(window, holds, placement, timeline),
         memory_used_max_mib=figures.of(metrics.memory_used_max_mib, "max"),
         sm_active_ratio=figures.of(metrics.sm_active_mean, "mean"),
         dram_active_ratio=figures.of(metrics.dram_active_mean, "mean"),
-        energy_mj=_energy(holds, placement, energy, REACH_SCRAPES * scrape_ms),
+        energy_mj=_energy(_Held(holds, held, placement), board, energy, reach_ms),
     )
     usage = usage.sort_values(["node_id", "gpu_model_id", "hold_id"], ignore_index=True)
     validated: pd.DataFrame = frames.HOLD_USAGE.validate(usage[list(frames.HOLD_USAGE.columns)])
     return validated
-
-
-def _number_devices(metrics: DeviceMetrics) -> tuple[list[SeriesSpans], pd.DataFrame]:
-    """Number all devices that any sample names: per set the numbers, and the devices' names."""
-    sets = [*(samples for _, samples in metrics.activity), metrics.energy]
-    names = pd.concat([one.labels[["device", "instance"]] for one in sets], ignore_index=True)
-    number = names.groupby(["device", "instance"], sort=True).ngroup().to_numpy(dtype=np.int64)
-    devices = names.drop_duplicates().sort_values(["device", "instance"], ignore_index=True)
-    borders = np.cumsum([len(one.labels) for one in sets])[:-1]
-    parts = np.split(number, borders)
-    spans = [
-        SeriesSpans(one.labels, part.astype(np.int64), one)
-        for one, part in zip(sets, parts, strict=True)
-    ]
-    return spans, devices
 
 
 def _pools(pool_usage: pd.DataFrame) -> PoolIndex:
@@ -148,8 +157,9 @@ def _times(
     bands_raw = [_per_hold(part, placement, len(holds)) for part in timeline.bands(start, end)]
     raw: Int64s = np.stack(bands_raw).sum(axis=0)
     active_raw = _per_hold(timeline.active(start, end), placement, len(holds))
-    # At most 64 devices an hour each: the product stays below 2⁵⁶.
-    measured = raw * held // np.maximum(full, 1)
+    # A device that took the place of another speaks beside it for a moment. At most 64 devices an
+    # hour each: the product stays below 2⁵⁶.
+    measured = np.minimum(raw, full) * held // np.maximum(full, 1)
     active = _scaled_active(active_raw, raw, measured)
     bands = _split_bands(measured, bands_raw)
     any_measured = measured > 0
@@ -206,19 +216,35 @@ def _peaks(
     return best
 
 
-def _energy(
-    holds: pd.DataFrame, placement: Placement, energy: EnergyTimeline, reach_ms: int
-) -> "pd.Series[int]":
-    """Return the energy of placed holds, null where a device's counter misses part of the hold."""
-    start, end = (holds[name].to_numpy()[placement.hold] for name in ("start_ms", "end_ms"))
-    device = placement.device
-    whole = (energy.first_at[device] <= start + reach_ms) & (
-        energy.last_at[device] >= end - reach_ms
-    )
-    used = np.where(whole, energy.used(device, start, end), 0) if len(energy.at) else 0 * start
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Holds, their held milliseconds, and where they are placed."""
+
+    holds: pd.DataFrame
+    held: Int64s
+    placement: Placement
+
+
+def _energy(what: _Held, board: Int64s, energy: EnergyTimeline, reach_ms: int) -> "pd.Series[int]":
+    """Return the energy of holds on known boards, null where a counter misses part of one.
+
+    A hold has of each board's energy what it held of the board: MIG instances and sharers have
+    their shares, so that all holders of a board have no more than the board.
+    """
+    holds, placement = what.holds, what.placement
+    begin, finish = (holds[name].to_numpy() for name in ("start_ms", "end_ms"))
+    start, end = begin[placement.hold], finish[placement.hold]
+    whole = (energy.first_at[board] <= start + reach_ms) & (energy.last_at[board] >= end - reach_ms)
+    used = np.where(whole, energy.used(board, start, end), 0) if len(energy.at) else 0 * start
     known = _per_hold(whole.astype(np.int64), placement, len(holds))
-    null = (known < placement.capacity) | (placement.scope != ActivityScope.DEVICE)
-    total = pd.Series(_per_hold(used, placement, len(holds)), dtype="Int64", index=holds.index)
+    null = (known < placement.capacity) | np.isin(placement.scope, _NO_BOARD)
+    full = placement.capacity * np.maximum(finish - begin, 1)
+    # used × held may pass 2⁶³ after a driver reload; quotient and rest by the span do not.
+    whole_part, rest = np.divmod(used, full[placement.hold])
+    share = holds["share_num"].to_numpy() * (finish - begin) // holds["share_den"].to_numpy()
+    held = np.minimum(what.held, share)[placement.hold]
+    parts = whole_part * held + rest * held // full[placement.hold]
+    total = pd.Series(_per_hold(parts, placement, len(holds)), dtype="Int64", index=holds.index)
     return total.mask(null)
 
 
@@ -228,30 +254,36 @@ class _Figures:
 
     holds: pd.DataFrame
     placement: Placement
-    devices: pd.DataFrame
+    rows: Rows
 
     def of(self, figure: pd.DataFrame, how: str) -> Float64s:
         """Return the maximum or mean of a figure over each placed hold's devices.
 
-        Series that name the pod win; those that name another pod are of another time.
+        Series that name the pod win; those that name another pod are of another time. Of a device
+        that is told of in parts only, all parts are taken.
         """
         placed = self.placement.scope[self.placement.hold] == ActivityScope.DEVICE
-        pairs = self.devices.iloc[self.placement.device[placed]].reset_index(drop=True)
-        mine = self.holds[["namespace", "pod"]].iloc[self.placement.hold[placed]]
-        pairs = pairs.assign(
-            hold=self.placement.hold[placed],
-            own_namespace=mine["namespace"].to_numpy(),
-            own_pod=mine["pod"].to_numpy(),
-        )
-        columns = ["device", "instance", "namespace", "pod", "value"]
-        rows = pairs.merge(figure[columns], on=["device", "instance"])
+        hold, row = self.placement.hold[placed], self.placement.device[placed]
+        mine = self.holds[["namespace", "pod"]].iloc[hold].reset_index(drop=True)
+        mine.columns = pd.Index(["own_namespace", "own_pod"])
+        pairs = mine.assign(hold=hold, row=row)
+        rows = pairs.merge(self._numbered(figure), on="row")
         own = (rows["pod"] == rows["own_pod"]) & (rows["namespace"] == rows["own_namespace"])
         rows = rows.assign(own=own).loc[own | (rows["pod"] == "")]
-        named = rows.groupby(["hold", "device", "instance"])["own"].transform("max")
+        named = rows.groupby(["hold", "row"])["own"].transform("max")
         rows = rows.loc[rows["own"] == named]
         # Copies of a series differ at most by a scrape's phase.
-        each = rows.groupby(["hold", "device", "instance"])["value"].max()
+        each = rows.groupby(["hold", "row"])["value"].max()
         result = np.full(len(self.holds), np.nan)
         total = each.groupby("hold").agg(how)
         result[total.index.to_numpy(dtype=np.int64)] = total.to_numpy(dtype=np.float64)
         return result
+
+    def _numbered(self, figure: pd.DataFrame) -> pd.DataFrame:
+        """Return the figure's series by row; parts stand for a device that has none itself."""
+        names = pd.MultiIndex.from_frame(self.rows.names)
+        row = names.get_indexer(pd.MultiIndex.from_frame(figure[["device", "instance"]]))
+        told = figure[["namespace", "pod", "value"]].assign(row=row).loc[row >= 0]
+        board = self.rows.board[told["row"].to_numpy()]
+        for_board = told.assign(row=board).loc[~np.isin(board, told["row"].to_numpy())]
+        return pd.concat([told, for_board], ignore_index=True)

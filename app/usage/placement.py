@@ -1,6 +1,5 @@
-"""Which devices a hold stands on: by the pods that an exporter names, or by the pool's size."""
+"""Which devices a hold stands on: as its claim says, as an exporter names its pod, or its pool."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,21 +7,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from app.usage.identity import gpu_model_id
-from app.usage.kinds import ActivityScope
+from app.usage.device_rows import Rows, SeriesSpans
+from app.usage.kinds import ActivityScope, Sharing
+from app.usage.pairs import Pairs, best_pairs, named_pairs, summed
 from app.usage.pools import PoolIndex
-from app.usage.samples import SampleSet
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+# By how many samples a claim names its devices: by more than any exporter.
+_CLAIMED = 2**40
+# Compute slices of a whole device: of an A30 or an RTX PRO 6000, and of the others.
+_SLICES_OF_DEVICES = (4, 7)
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Pairs of a hold (row number) and a device (row number), and per hold how to read them.
+    """Pairs of a hold (row number) and a row of the timeline, and per hold how to read them.
 
-    The pairs' time stands for ``capacity`` devices of the hold: its own, if it is placed; else as
-    many as are averaged over.
+    The pairs' time stands for ``capacity`` devices, or parts, of the hold: its own, if it is
+    placed; else as many as are averaged over.
     """
 
     hold: Int64s
@@ -32,216 +36,216 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesSpans:
-    """One row a series: labels, the device's row number, and the instants of its samples."""
+class Places:
+    """Where devices are in a window: the pools, ``board`` and ``pool`` of each device, its rows.
 
-    labels: pd.DataFrame
-    device: Int64s
-    samples: SampleSet
+    ``coarse`` says of each row of the timeline that it tells nothing of a divided device.
+    """
+
+    pools: PoolIndex
+    homes: pd.DataFrame
+    rows: Rows
+    coarse: Bools
 
 
 def place(
-    pools: PoolIndex,
-    holds: pd.DataFrame,
-    series: Sequence[SeriesSpans],
-    nodes: pd.DataFrame,
-    devices: int,
+    places: Places, holds: pd.DataFrame, series: Sequence[SeriesSpans], sharers: Pairs
 ) -> Placement:
-    """Return the devices of each hold (`CUT_HOLDS`); ``nodes`` has node_id and node_name.
+    """Return what each hold (`CUT_HOLDS`) is read from.
 
-    Exclusive holds stand on the devices whose samples name their pod while it held; a hold of a
-    whole pool stands on all of it. Every other hold is read from the mean of the pool's devices
-    that stand with nobody else meanwhile, since exporters name one arbitrary sharer.
+    A hold whose claim names its devices stands on these. Else an exclusive hold stands on the
+    devices whose samples name its pod while it held, and one of MIG on such instances; a hold of a
+    whole pool stands on all of it. A sharer that ``sharers`` tells apart is read by itself. Every
+    other hold is read from the mean of the pool's devices that stand with nobody else meanwhile,
+    since exporters name one arbitrary sharer.
     """
-    pool_of_hold = pools.find(holds["node_id"].to_numpy(), holds["gpu_model_id"].to_numpy())
-    pool_of_device = _pools_of_devices(pools, series, nodes, devices)
-    units = holds["share_num"].to_numpy() // holds["share_den"].to_numpy()
-    exclusive = holds["exclusive"].to_numpy(dtype=bool)
-    named = _named_pairs(holds, series)
-    at_home = (pool_of_device[named.device] == pool_of_hold[named.hold]) | (
-        pool_of_device[named.device] < 0
+    modes = _modes(places, holds)
+    claimed, listed = _claimed(places, holds)
+    named = _named(places, holds, series, modes)
+    alone = modes.exclusive & ~modes.mig
+    sure = best_pairs(
+        _joined(
+            claimed.where(alone[claimed.hold]),
+            named.where((listed[named.hold] == 0) | modes.mig[named.hold]),
+        ),
+        holds,
+        np.maximum(modes.units, np.where(alone, listed, 0)),
     )
-    named = _best(named.where(exclusive[named.hold] & at_home), holds, units)
-    count = np.bincount(named.hold, minlength=len(holds))
-    whole = exclusive & (count < units) & (units >= pools.devices[pool_of_hold])
-    open_holds = np.flatnonzero(((count == 0) | whole) & (pool_of_hold >= 0))
-    averaged = _free_pairs(holds, open_holds, pool_of_hold, pool_of_device, named)
-    hold = np.concatenate([named.hold, averaged.hold])
-    device = np.concatenate([named.device, averaged.device])
-    paired = np.bincount(hold, minlength=len(holds))
-    single = ~exclusive & (pools.devices[pool_of_hold] == 1)
+    count = np.bincount(sure.hold, minlength=len(holds))
+    whole = alone & modes.whole & (listed == 0) & (count < modes.units) & modes.fills_pool
+    told = np.bincount(sharers.hold, minlength=len(holds)) > 0
+    told &= ~modes.exclusive & (count == 0)
+    claimed = claimed.where((~alone & (count == 0) & ~told)[claimed.hold])
+    sharers = sharers.where(told[sharers.hold])
+    closed = (count > 0) & ~whole | told | (listed > 0)
+    averaged = _averaged(places, holds, modes, np.flatnonzero(~closed), _joined(sure, claimed))
+    pairs = _joined(sure, claimed, sharers, averaged)
+    readable = ~(modes.divided[pairs.hold] & places.coarse[pairs.device])
+    pairs = pairs.where(readable)
+    paired = np.bincount(pairs.hold, minlength=len(holds))
+    known = (listed > 0) & ~told
     scope = np.select(
-        [paired == 0, (count > 0) | whole, single],
-        [ActivityScope.NONE, ActivityScope.DEVICE, ActivityScope.SHARED_DEVICE],
+        [paired == 0, (count > 0) | whole, told, known | modes.alone_in_pool],
+        [
+            ActivityScope.NONE,
+            ActivityScope.DEVICE,
+            ActivityScope.SHARER,
+            ActivityScope.SHARED_DEVICE,
+        ],
         default=ActivityScope.SHARED_POOL,
     )
-    placed = scope == ActivityScope.DEVICE
-    capacity = np.where(placed, np.maximum(units, paired), np.maximum(paired, 1))
-    order = np.lexsort((device, hold))
-    return Placement(hold[order], device[order], scope.astype(np.int64), capacity)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Candidates: a hold, a device, and by how many samples."""
-
-    hold: Int64s
-    device: Int64s
-    samples: Int64s
-
-    def where(self, keep: Bools) -> "_Pairs":
-        return _Pairs(self.hold[keep], self.device[keep], self.samples[keep])
-
-
-def _pools_of_devices(
-    pools: PoolIndex, series: Sequence[SeriesSpans], nodes: pd.DataFrame, devices: int
-) -> Int64s:
-    """Return the pool of each device by the node that its series name, -1 where none is known.
-
-    A node that was created again under its name is told apart by when its pool lived.
-    """
-    lives = pd.DataFrame(
-        {
-            "node_id": pools.node_id,
-            "pool_start": pools.start_ms,
-            "pool_end": pools.end_ms,
-        }
-    ).merge(nodes[["node_id", "node_name"]], on="node_id")
-    result = np.full(devices, -1, dtype=np.int64)
-    for one in series:
-        node = node_names(one.labels, lives)
-        ends = one.samples.first[1:] - 1
-        filled = np.diff(one.samples.first) > 0
-        rows = pd.DataFrame(
-            {
-                "device": one.device[filled],
-                "gpu_model": one.labels["gpu_model"].to_numpy()[filled],
-                "node_name": node[filled],
-                "first_at": one.samples.at_ms[one.samples.first[:-1][filled]],
-                "last_at": one.samples.at_ms[ends[filled]],
-            }
-        ).merge(lives, on="node_name")
-        low = rows[["first_at", "pool_start"]].max(axis=1)
-        rows["overlap"] = rows[["last_at", "pool_end"]].min(axis=1) - low
-        ranked = rows.sort_values(["device", "overlap", "node_id"], kind="stable")
-        rows = ranked.loc[~ranked["device"].duplicated(keep="last")]
-        models = {model: gpu_model_id(model) for model in rows["gpu_model"].unique()}
-        model = rows["gpu_model"].map(models).to_numpy(dtype=np.int64)
-        found = pools.find(rows["node_id"].to_numpy(), model)
-        device = rows["device"].to_numpy()
-        result[device] = np.where(result[device] < 0, found, result[device])
-    return result
-
-
-def node_names(labels: pd.DataFrame, nodes: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Return which node_name of ``nodes`` each series means, '' where none is known.
-
-    The scraper's label wins over the exporter's host name, which may lack or carry a domain: then
-    the first part decides, where it is that of one node only.
-    """
-    known = set(nodes["node_name"])
-    firsts = Counter(name.partition(".")[0] for name in known)
-    by_short = {
-        name.partition(".")[0]: name for name in known if firsts[name.partition(".")[0]] == 1
-    }
-    meant = {name: name for name in known}
-    for hostname in set(labels["hostname"]) - known:
-        meant[hostname] = by_short.get(hostname.partition(".")[0], "")
-    scraped = np.asarray(labels["node"], dtype=object)
-    by_host = np.asarray(labels["hostname"].map(meant), dtype=object)
-    return np.where(labels["node"].isin(known), scraped, by_host)
-
-
-def _named_pairs(holds: pd.DataFrame, series: Sequence[SeriesSpans]) -> _Pairs:
-    """Return holds and devices of which a sample names the pod while it held."""
-    named = holds[["namespace", "pod", "start_ms", "end_ms"]].assign(hold=np.arange(len(holds)))
-    found: list[pd.DataFrame] = []
-    for one in series:
-        rows = one.labels[["namespace", "pod"]].assign(
-            series=np.arange(len(one.labels)), device=one.device
-        )
-        rows = rows.loc[rows["pod"] != ""].merge(named, on=["namespace", "pod"])
-        number = rows["series"].to_numpy()
-        # A sample speaks for the time before it: one at the start of a hold says nothing of it.
-        until = [_samples_until(one.samples, number, rows[edge]) for edge in ("start_ms", "end_ms")]
-        found.append(rows.assign(samples=until[1] - until[0])[["hold", "device", "samples"]])
-    named_by = pd.concat(found).groupby(["hold", "device"], sort=True)["samples"].sum()
-    pairs = named_by[named_by > 0].reset_index()
-    return _Pairs(
-        pairs["hold"].to_numpy(dtype=np.int64),
-        pairs["device"].to_numpy(dtype=np.int64),
-        pairs["samples"].to_numpy(dtype=np.int64),
+    capacity = np.select(
+        [(count > 0) | whole, told, known],
+        [np.maximum(modes.units, np.where(alone, listed, 0)), modes.units, listed],
+        default=np.minimum(paired, modes.pool_devices),
+    )
+    order = np.lexsort((pairs.device, pairs.hold))
+    return Placement(
+        pairs.hold[order],
+        pairs.device[order],
+        scope.astype(np.int64),
+        np.maximum(capacity, 1).astype(np.int64),
     )
 
 
-def _samples_until(samples: SampleSet, series: Int64s, at: "pd.Series[int]") -> Int64s:
-    """Return how many samples of each series are not later than the instant."""
-    if not len(samples.at_ms):
-        return np.zeros(len(series), dtype=np.int64)
-    origin = int(samples.at_ms.min())
-    reach = int(samples.at_ms.max()) - origin + 2
-    keys = samples.series_of_samples() * reach + (samples.at_ms - origin) + 1
-    offset = np.clip(at.to_numpy() - origin + 1, 0, reach - 1)
-    below = np.searchsorted(keys, series * reach + offset, side="right")
-    until: Int64s = np.subtract(below, samples.first[series], dtype=np.int64)
-    return until
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Modes:
+    """Per hold: how it holds, and what its pool is. A ``whole`` unit is a device or more.
 
-
-def _best(pairs: _Pairs, holds: pd.DataFrame, units: Int64s) -> _Pairs:
-    """Keep no more devices a hold than it has, and no device for two holds at one time.
-
-    The pair with more samples wins, then the smaller hold, then the earlier device.
+    ``divided`` is what stands on instances of MIG, alone (``mig``) or in slots. A ``fraction`` may
+    be a partition, of which a single pod is named.
     """
-    hold_id = holds["hold_id"].to_numpy()
-    order = np.lexsort((pairs.device, hold_id[pairs.hold], -pairs.samples, pairs.hold))
-    hold = pairs.hold[order]
-    rank = np.arange(len(hold)) - np.searchsorted(hold, hold)
-    kept = np.zeros(len(hold), dtype=bool)
-    kept[order[rank < units[hold]]] = True
-    pairs = pairs.where(kept)
-    start, end = holds["start_ms"].to_numpy(), holds["end_ms"].to_numpy()
-    contested = _contested(pairs, start, end)
-    keep = np.ones(len(pairs.hold), dtype=bool)
-    for device in np.unique(pairs.device[contested]):
-        rows = np.flatnonzero(pairs.device == device)
-        rows = rows[np.lexsort((hold_id[pairs.hold[rows]], -pairs.samples[rows]))]
-        taken: list[int] = []
-        for row in rows:
-            mine = pairs.hold[row]
-            others = pairs.hold[taken]
-            keep[row] = not np.any((start[others] < end[mine]) & (start[mine] < end[others]))
-            if keep[row]:
-                taken.append(int(row))
-    return pairs.where(keep)
+
+    units: Int64s
+    exclusive: Bools
+    mig: Bools
+    divided: Bools
+    fraction: Bools
+    whole: Bools
+    pool: Int64s
+    pool_devices: Int64s
+
+    @property
+    def fills_pool(self) -> Bools:
+        fills: Bools = self.units >= self.pool_devices
+        return fills
+
+    @property
+    def alone_in_pool(self) -> Bools:
+        alone: Bools = self.pool_devices == 1
+        return alone
 
 
-def _contested(pairs: _Pairs, start: Int64s, end: Int64s) -> Int64s:
-    """Return the pairs whose device stood with another hold when theirs began."""
-    order = np.lexsort((start[pairs.hold], pairs.device))
-    device, began = pairs.device[order], start[pairs.hold][order]
-    over = end[pairs.hold][order]
-    overlaps = (device[1:] == device[:-1]) & (began[1:] < over[:-1])
-    contested: Int64s = order[1:][overlaps]
-    return contested
+def _modes(places: Places, holds: pd.DataFrame) -> _Modes:
+    pools = places.pools
+    pool = pools.find(holds["node_id"].to_numpy(), holds["gpu_model_id"].to_numpy())
+    devices = np.append(pools.devices, 0)[pool]
+    units = np.maximum(holds["units"].to_numpy(), 1)
+    sharing = holds["sharing"].to_numpy()
+    mig = sharing == int(Sharing.MIG)
+    share_num, share_den = holds["share_num"].to_numpy(), holds["share_den"].to_numpy()
+    return _Modes(
+        units=units,
+        exclusive=holds["exclusive"].to_numpy(dtype=bool) | mig,
+        mig=mig,
+        divided=mig | (sharing == int(Sharing.SLICED_INSTANCE)),
+        fraction=sharing == int(Sharing.FRACTION),
+        whole=share_num >= share_den * units,
+        pool=pool,
+        pool_devices=devices,
+    )
 
 
-def _free_pairs(
-    holds: pd.DataFrame,
-    open_holds: Int64s,
-    pool_of_hold: Int64s,
-    pool_of_device: Int64s,
-    named: _Pairs,
-) -> _Pairs:
-    """Pair holds with all further devices of their pool that stand with no hold meanwhile."""
-    wanted = pd.DataFrame({"hold": open_holds, "pool": pool_of_hold[open_holds]})
-    known = np.flatnonzero(pool_of_device >= 0)
-    there = pd.DataFrame({"device": known, "pool": pool_of_device[known]})
-    pairs = wanted.merge(there, on="pool")[["hold", "device"]]
-    taken = pd.DataFrame({"other": named.hold, "device": named.device})
+def _joined(*parts: Pairs) -> Pairs:
+    return Pairs(
+        np.concatenate([part.hold for part in parts]),
+        np.concatenate([part.device for part in parts]),
+        np.concatenate([part.samples for part in parts]),
+    )
+
+
+def _claimed(places: Places, holds: pd.DataFrame) -> tuple[Pairs, Int64s]:
+    """Return holds and the devices that their claims name, and how many each names."""
+    texts = holds["devices"].to_numpy()
+    filled = np.flatnonzero(texts != "")
+    names = [sorted(set(texts[hold].split(","))) for hold in filled]
+    listed = np.zeros(len(holds), dtype=np.int64)
+    listed[filled] = [len(one) for one in names]
+    boards = places.rows.names.loc[places.rows.names["instance"] == "", "device"]
+    device = pd.Index(boards).get_indexer(pd.Index([name for one in names for name in one]))
+    hold = np.repeat(filled, listed[filled])
+    row = np.append(boards.index.to_numpy(dtype=np.int64), -1)[device]
+    shown = device >= 0
+    samples = np.full(int(shown.sum()), _CLAIMED, dtype=np.int64)
+    return Pairs(hold[shown].astype(np.int64), row[shown], samples), listed
+
+
+def _named(
+    places: Places, holds: pd.DataFrame, series: Sequence[SeriesSpans], modes: _Modes
+) -> Pairs:
+    """Return exclusive holds and what names their pod while they held, in their own pool.
+
+    A hold of whole devices stands on them as a whole, one of MIG on instances only, and a fraction
+    on partitions only.
+    """
+    pairs = named_pairs(holds, series)
+    board = places.rows.board[pairs.device]
+    home = pd.MultiIndex.from_frame(places.homes[["board", "pool"]])
+    here = pd.MultiIndex.from_arrays([board, modes.pool[pairs.hold]]).isin(home)
+    homeless = ~np.isin(board, places.homes["board"].to_numpy())
+    mig = modes.mig[pairs.hold]
+    as_whole = modes.whole[pairs.hold] & ~mig
+    partition = modes.fraction[pairs.hold] & places.rows.partition[pairs.device]
+    alone = modes.exclusive[pairs.hold] | partition
+    fits = alone & (here | homeless) & (~mig | (board != pairs.device))
+    fits &= _of_profile(places, holds, modes, pairs)
+    row = np.where(as_whole, board, pairs.device)
+    return summed(Pairs(pairs.hold[fits], row[fits], pairs.samples[fits]))
+
+
+def _of_profile(places: Places, holds: pd.DataFrame, modes: _Modes, pairs: Pairs) -> Bools:
+    """Say which instances have the compute slices of a hold of MIG, where any of its pod have.
+
+    A pod may hold instances of several profiles: each is another hold.
+    """
+    num = holds["compute_num"].to_numpy()[pairs.hold]
+    den = (holds["compute_den"].to_numpy() * modes.units)[pairs.hold]
+    slices = places.rows.slices[pairs.device]
+    fits = np.zeros(len(slices), dtype=bool)
+    for in_device in _SLICES_OF_DEVICES:
+        fits |= num * in_device == slices * den
+    fits &= modes.mig[pairs.hold]
+    any_fits = np.zeros(len(holds), dtype=bool)
+    any_fits[pairs.hold[fits]] = True
+    return fits | ~any_fits[pairs.hold]
+
+
+def _averaged(
+    places: Places, holds: pd.DataFrame, modes: _Modes, wanted: Int64s, placed: Pairs
+) -> Pairs:
+    """Pair holds with the devices of their pool that stand with no other hold meanwhile.
+
+    A device on which instances or fractions are held may have more of them; one that is held whole
+    or by a claim has no room. A hold of MIG stands on a divided device and others do not, where the
+    pool has both.
+    """
+    board = places.rows.board
+    divided = np.zeros(len(board), dtype=bool)
+    divided[board[board != np.arange(len(board))]] = True
+    want = pd.DataFrame({"hold": wanted, "pool": modes.pool[wanted]})
+    there = places.homes.rename(columns={"board": "device"})
+    pairs = want.merge(there, on="pool")[["hold", "device"]]
+    on_instances = modes.divided[pairs["hold"].to_numpy()]
+    fits = divided[pairs["device"].to_numpy()] == on_instances
+    any_fits = pd.Series(fits).groupby(pairs["hold"].to_numpy()).transform("any").to_numpy()
+    pairs = pairs.loc[fits | ~any_fits.astype(bool)].reset_index(drop=True)
+    taken = pd.DataFrame({"other": placed.hold, "device": board[placed.device]})
     both = pairs.reset_index().merge(taken, on="device")
     start, end = holds["start_ms"].to_numpy(), holds["end_ms"].to_numpy()
     mine, other = both["hold"].to_numpy(), both["other"].to_numpy()
     clash = (start[mine] < end[other]) & (start[other] < end[mine])
+    clash &= ~(modes.divided[mine] & modes.mig[other])
+    clash &= ~(modes.fraction[mine] & modes.fraction[other])
     pairs = pairs.drop(index=both["index"].to_numpy()[clash])
     hold, device = (pairs[name].to_numpy(dtype=np.int64) for name in ("hold", "device"))
-    return _Pairs(hold, device, np.zeros(len(hold), dtype=np.int64))
+    return Pairs(hold, device, np.zeros(len(hold), dtype=np.int64))

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from app.usage.device_rows import node_names
 from app.usage.identity import gpu_model_id
-from app.usage.placement import node_names
 from app.usage.pools import UNKNOWN_MODEL_ID
 
 

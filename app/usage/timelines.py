@@ -1,5 +1,7 @@
 """What each device did over time, as integrals that can be read between any two instants.
 
+A row is a device, a part of one, or what one pod does with one.
+
 Everything is integer, so a figure of one device never depends on the samples of another.
 """
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from app.units.window import Window
-from app.usage.kinds import ActivityBasis
+from app.usage.readings import UNNAMED, Reading, samples_by_row
 from app.usage.samples import SampleSet
 
 Int64s = npt.NDArray[np.int64]
@@ -20,8 +22,6 @@ Bools = npt.NDArray[np.bool_]
 
 # A sample speaks for the time since the one before, but for no more than this many scrapes.
 REACH_SCRAPES = 2
-# Ratios are counted in billionths, so that their integrals over milliseconds stay exact integers.
-NANO = 10**9
 # Upper bounds of the bands 0, (0,5], (5,20], (20,50], (50,80] percent; the last one is open.
 _BAND_BOUNDS = np.array([0, 50_000_000, 200_000_000, 500_000_000, 800_000_000], dtype=np.int64)
 BANDS = 6
@@ -85,37 +85,33 @@ class Timeline:
 
 
 def activity_timeline(
-    window: Window,
-    activity: Sequence[tuple[ActivityBasis, SampleSet]],
-    device_of_series: Sequence[Int64s],
-    devices: int,
-    scrape_ms: int,
+    window: Window, readings: Sequence[Reading], rows: int, scrape_ms: int
 ) -> Timeline:
-    """Unite all series of each device, by the first basis that says anything about the window.
+    """Unite the readings of each row, by the first basis that says anything about the window.
 
-    Two series of one device with a sample at the same instant are copies (of a doubled scrape, or
-    of a value shown to several pods) and count once, with the larger value.
+    Of several values at one instant that of the series without a pod counts: it is the device's,
+    where the others are the parts of pods. Else they are copies (of a doubled scrape, or of a value
+    shown to several pods) and the largest counts.
     """
     reach_ms = REACH_SCRAPES * scrape_ms
-    basis = np.zeros(devices, dtype=np.int64)
+    basis = np.zeros(rows, dtype=np.int64)
     chosen: list[tuple[Int64s, Int64s, Int64s]] = []
-    for kind, samples in activity:
-        device, at, value = _by_device(device_of_series[len(chosen)], samples)
-        near = (at > window.start_ms) & (at - reach_ms < window.end_ms)
-        speaking = np.zeros(devices, dtype=bool)
-        speaking[device[near]] = True
+    for reading in readings:
+        near = (reading.at_ms > window.start_ms) & (reading.at_ms - reach_ms < window.end_ms)
+        speaking = np.zeros(rows, dtype=bool)
+        speaking[reading.row[near]] = True
         fresh = speaking & (basis == 0)
-        basis[fresh] = int(kind)
-        mine = fresh[device]
-        nano = np.rint(np.clip(value[mine], 0.0, 1.0) * NANO).astype(np.int64)
-        chosen.append((device[mine], at[mine], nano))
-    device, at, nano = (np.concatenate([part[i] for part in chosen]) for i in range(3))
-    device, at, nano, keys, origin, reach = _ordered(window, device, at, nano)
+        basis[fresh] = int(reading.basis)
+        mine = fresh[reading.row]
+        chosen.append((reading.row[mine], reading.at_ms[mine], reading.nano[mine]))
+    row, at, marked = (np.concatenate([part[i] for part in chosen]) for i in range(3))
+    row, at, marked, keys, origin, reach = ordered(window, row, at, marked)
+    nano = np.where(marked >= UNNAMED, marked - UNNAMED, marked)
     earlier = at - reach_ms
-    same = device[1:] == device[:-1]
+    same = row[1:] == row[:-1]
     earlier[1:] = np.where(same, np.maximum(earlier[1:], at[:-1]), earlier[1:])
     return Timeline(
-        device=device,
+        device=row,
         at=at,
         low=earlier,
         nano=nano,
@@ -159,21 +155,26 @@ class EnergyTimeline:
 
 
 def energy_timeline(
-    window: Window, energy: SampleSet, device_of_series: Int64s, devices: int
+    window: Window, energy: SampleSet, board_of_series: Int64s, devices: int
 ) -> EnergyTimeline:
     """Unite the energy counters of each device; of copies of a series the fullest is taken.
 
-    A fall is a driver reload, after which the counter starts from 0.
+    The counter is the board's, and each MIG instance repeats it: it counts once, at an instant the
+    largest value. Copies are read a moment apart, so that a small fall is none; a fall to less
+    than half is a driver reload, after which the counter starts from 0.
     """
     unwanted = ~fullest_copies(energy)
-    device, at, raw = _by_device(np.where(unwanted, -1, device_of_series), energy)
+    device, at, raw, _ = samples_by_row(np.where(unwanted, -1, board_of_series), energy)
     counter = np.rint(raw).astype(np.int64)
-    device, at, value, keys, origin, reach = _ordered(window, device, at, counter)
+    device, at, value, keys, origin, reach = ordered(window, device, at, counter)
     low, grown = at.copy(), np.zeros(len(at), dtype=np.int64)
     same = device[1:] == device[:-1]
     low[1:] = np.where(same, at[:-1], at[1:])
-    step = value[1:] - value[:-1]
-    grown[1:] = np.where(same, np.where(step < 0, value[1:], step), 0)
+    reset = np.zeros(len(at), dtype=bool)
+    reset[1:] = same & (value[1:] < value[:-1] // 2)
+    begins = np.append(True, ~same) | reset if len(at) else reset
+    highest = pd.Series(value).groupby(np.cumsum(begins)).cummax().to_numpy()
+    grown[1:] = np.where(same, highest[1:] - np.where(reset[1:], 0, highest[:-1]), 0)
     first_at = np.full(devices, np.iinfo(np.int64).max)
     last_at = np.full(devices, np.iinfo(np.int64).min)
     np.minimum.at(first_at, device, at)
@@ -205,22 +206,7 @@ def fullest_copies(samples: SampleSet) -> Bools:
     return chosen
 
 
-def _by_device(
-    device_of_series: Int64s, samples: SampleSet
-) -> tuple[Int64s, Int64s, npt.NDArray[np.float64]]:
-    """Return device, instant and value of all samples, whole series in the order of devices.
-
-    Series of device -1 are left out.
-    """
-    series = np.argsort(device_of_series, kind="stable")
-    series = series[device_of_series[series] >= 0]
-    length = np.diff(samples.first)[series]
-    shift = samples.first[series] - (np.cumsum(length) - length)
-    row = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(shift, length)
-    return np.repeat(device_of_series[series], length), samples.at_ms[row], samples.value[row]
-
-
-def _ordered(
+def ordered(
     window: Window, device: Int64s, at: Int64s, value: Int64s
 ) -> tuple[Int64s, Int64s, Int64s, Int64s, int, int]:
     """Sort samples by device and instant, the larger value alone where two coincide."""

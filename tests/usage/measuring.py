@@ -37,11 +37,12 @@ BANDS = [
 ]
 
 
-def measured(
+def measured(  # noqa: PLR0913 - a builder has a keyword for each kind of samples
     holds: Sequence[dict[str, object]],
     engine: SampleSet = NOTHING,
     *,
     util: SampleSet = NOTHING,
+    sharers: SampleSet = NOTHING,
     energy: SampleSet = NOTHING,
     memory: pd.DataFrame = NO_FIGURE,
     sm_active: pd.DataFrame = NO_FIGURE,
@@ -57,6 +58,7 @@ def measured(
     )
     metrics = DeviceMetrics(
         activity=((ActivityBasis.GR_ENGINE_ACTIVE, engine), (ActivityBasis.GPU_UTIL, util)),
+        sharers=sharers,
         energy=energy,
         memory_used_max_mib=memory,
         sm_active_mean=sm_active,
