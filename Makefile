@@ -37,13 +37,17 @@ demo: setup ## collect, price and explain a simulated fleet, then serve its dash
 test: setup test-parts ## run every test (ARGS="tests/usage -k gap" narrows it)
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-# Real Prometheus in the tests is Debian's. Nothing else is ever installed.
+# Real Prometheus and VictoriaMetrics in the tests are Debian's. Nothing else is ever installed.
 test-parts:
-	@if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then \
+	@missing=""; \
+	command -v prometheus >/dev/null && command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v victoria-metrics >/dev/null || missing="$$missing victoria-metrics"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 		else \
-			echo "prometheus and promtool are missing: apt-get install prometheus" >&2; \
+			echo "Parts of the tests are missing: apt-get install$$missing" >&2; \
 			[ "$${CI:-}" != true ] || exit 1; \
 		fi; \
 	fi

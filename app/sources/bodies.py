@@ -30,8 +30,9 @@ class MatrixText:
 def matrix_text(body: bytes) -> MatrixText | None:
     """Take a matrix answer apart; None where it is not written as Prometheus writes it.
 
-    NaN and infinite samples are no numbers here either. What is None may still be a good answer, or
-    not: that is for a decoder of the whole to say.
+    Infinite samples are no numbers here either; NaN is one, as VictoriaMetrics has it wherever a
+    series ended. What is None may still be a good answer, or not: that is for a decoder of the
+    whole to say.
     """
     head, *rest = body.split(_VALUES)
     envelope = [head]
@@ -45,11 +46,15 @@ def matrix_text(body: bytes) -> MatrixText | None:
     if not numbers:
         return None
     lengths = np.fromiter((one.count(b"[") for one in numbers), np.int64, count=len(numbers))
+    text = b",".join(numbers).translate(None, b'[]"')
     try:
-        flat = orjson.loads(b"[" + b",".join(numbers).translate(None, b'[]"') + b"]")
+        flat = orjson.loads(b"[" + text.replace(b"NaN", b"null") + b"]")
     except orjson.JSONDecodeError:
         return None
     if len(flat) != 2 * int(lengths.sum()):
         return None
-    pairs = np.fromiter(flat, np.float64, count=len(flat))
+    # Nothing in a list of numbers becomes NaN.
+    pairs = np.array(flat, np.float64)
+    if np.isnan(pairs[::2]).any():
+        return None
     return MatrixText((_VALUES + b"]").join(envelope), lengths, pairs)

@@ -10,6 +10,8 @@ from app.sources.promql import Matcher, any_of
 
 # Names in one condition: longer ones take the server longer than the samples they spare.
 _MOST_IN_ONE = 100
+# Characters of the names in one condition.
+_LONGEST_LIST = 8_000
 # More replicas than this are not named one by one: everything is asked for.
 _MOST_NAMED = 300
 
@@ -31,9 +33,11 @@ def narrowed_to(exporter: Exporter, labels: pd.DataFrame) -> list[tuple[Matcher,
     label = label_named(exporter, field, labels)
     if label is None:
         return _EVERYTHING
+    # By the longest name: VictoriaMetrics takes no query of more than 16 KiB.
+    count = max(1, min(_MOST_IN_ONE, _LONGEST_LIST // max(map(len, values))))
     return [
-        (any_of(label, tuple(values[start : start + _MOST_IN_ONE])),)
-        for start in range(0, len(values), _MOST_IN_ONE)
+        (any_of(label, tuple(values[start : start + count])),)
+        for start in range(0, len(values), count)
     ]
 
 

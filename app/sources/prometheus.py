@@ -3,64 +3,50 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from pathlib import Path
 from time import sleep
 from urllib.parse import urlsplit
 
-import orjson
 import requests
 import urllib3
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 from urllib3.util.retry import Retry
 
-from app.errors import GpuledgerError
+from app.sources.backends import Backend, BuildInfo, build_info_of, completing_parameters
+from app.sources.documents import NotADocument, label_in_path, read_document, repair_labels
 from app.sources.matrices import SeriesJson, collector_paused
-
-# Prometheus, Thanos, Mimir and VictoriaMetrics say it in these words when a smaller question of the
-# same kind would be answered.
-_TOO_MUCH = re.compile(
-    r"too many (samples|points|series|chunks|time ?series|datapoints)|exceeded maximum resolution"
-    r"|max-samples|maxpoints|maxsamples|maxunique|maxseries|err-mimir-max|limit exceeded"
-    r"|exceeds? .{0,60}limit|exceeded the limit|timed out|timeout|deadline exceeded"
-    r"|entity too large|too large",
-    re.IGNORECASE,
+from app.sources.promql import Dialect
+from app.sources.refusals import (
+    EXCERPT,
+    PrometheusAnswerBroken,
+    PrometheusError,
+    PrometheusRefused,
+    PrometheusTooMuch,
+    PrometheusUnreachable,
+    excerpt,
+    is_too_much,
+    refusal_of,
 )
+
+__all__ = [
+    "Answer",
+    "Backend",
+    "BuildInfo",
+    "PrometheusAnswerBroken",
+    "PrometheusError",
+    "PrometheusRefused",
+    "PrometheusSettings",
+    "PrometheusSource",
+    "PrometheusTooMuch",
+    "PrometheusUnreachable",
+    "seconds",
+]
+
 _READ_BYTES = 1 << 20
 # Beyond this length a query goes into the body of a POST: proxies refuse long addresses.
 _LONGEST_GET = 1500
-_EXCERPT = 300
 # What urllib3 puts before a reason: "HTTPConnection(host='prometheus', port=9090): ".
 _POOL = re.compile(r"^HTTPS?Connection\w*\(.*?\): ")
-
-
-class PrometheusError(GpuledgerError):
-    """Any failure to get an answer from a metrics back end."""
-
-
-class PrometheusUnreachable(PrometheusError):  # noqa: N818 - the failure is its name
-    """Nobody answered, or only with server errors, after all attempts."""
-
-
-class PrometheusRefused(PrometheusError):  # noqa: N818 - as above
-    """The server understood the question and will not answer it."""
-
-
-class PrometheusTooMuch(PrometheusRefused):
-    """The question asks for more than the server, or our own limit, allows at once."""
-
-
-class PrometheusAnswerBroken(PrometheusError):  # noqa: N818 - as above
-    """The body is not what the API promises: cut short, not JSON, or of another shape."""
-
-
-class Backend(StrEnum):
-    """What stands behind the API, as far as it can be told."""
-
-    PROMETHEUS = "prometheus"
-    THANOS = "thanos"
-    MIMIR = "mimir"
-    VICTORIA_METRICS = "victoriametrics"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +56,8 @@ class PrometheusSettings:
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     bearer_token: str = field(default="", repr=False)
+    # Read again for every request: platforms put a fresh token there before the old one ends.
+    bearer_token_file: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
     client_cert: str = ""
@@ -84,21 +72,24 @@ class PrometheusSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildInfo:
-    """What the server says it is."""
-
-    backend: Backend
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The series of an answer, and whether the server says that something is missing."""
+    """The series of an answer, and whether the server says that something is missing.
+
+    ``repaired`` is how many label values could not be taken as they were, see `repair_labels`.
+    """
 
     result: Sequence[SeriesJson]
     warnings: tuple[str, ...]
     infos: tuple[str, ...]
     is_partial: bool
+    repaired: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    body: bytes
+    location: str
 
 
 class PrometheusSource(PrometheusConnect):
@@ -116,7 +107,12 @@ class PrometheusSource(PrometheusConnect):
         if settings.client_cert:
             session.cert = (settings.client_cert, settings.client_key or settings.client_cert)
         parts = urlsplit(settings.url)
-        headers = {"Accept-Encoding": "identity", **dict(settings.headers)}
+        # What caches between us and the store have of an hour may be from before its last samples.
+        headers = {
+            "Accept-Encoding": "identity",
+            "Cache-Control": "no-store",
+            **dict(settings.headers),
+        }
         if settings.bearer_token:
             headers["Authorization"] = f"Bearer {settings.bearer_token}"
         super().__init__(
@@ -141,7 +137,7 @@ class PrometheusSource(PrometheusConnect):
             "query": promql,
             "time": seconds(at_ms),
             "timeout": f"{max(1, round(self._settings.timeout_seconds))}s",
-            **self._extra_parameters(),
+            **completing_parameters(self.build_info().backend),
         }
         return self._body("/api/v1/query", list(parameters.items()), about=f"query {promql}")
 
@@ -151,37 +147,68 @@ class PrometheusSource(PrometheusConnect):
         document = self._document(body, about)
         data = document.get("data")
         if not isinstance(data, Mapping) or data.get("resultType") not in {"matrix", "vector"}:
-            raise self._broken(about, "it holds neither a matrix nor a vector")
+            raise self.broken(about, "it holds neither a matrix nor a vector")
         result = data.get("result")
         if not isinstance(result, list):
-            raise self._broken(about, "it has no list of results")
+            raise self.broken(about, "it has no list of results")
+        try:
+            repaired = repair_labels(result)
+        except NotADocument as error:
+            raise self.broken(about, str(error)) from error
         return Answer(
             result=result,
             warnings=_texts(document.get("warnings")),
             infos=_texts(document.get("infos")),
             # VictoriaMetrics' cluster says so when storage nodes were not available.
             is_partial=bool(document.get("isPartial") or data.get("isPartial")),
+            repaired=repaired,
         )
 
     def label_values(
         self, label: str, *, start_ms: int, end_ms: int, match: str = ""
     ) -> tuple[str, ...]:
-        """Return the values of a label; servers may add values from shortly outside the span."""
+        """Return the values of a label; servers may add values from shortly outside the span.
+
+        A list that the server calls incomplete is refused: a name that is not in it would be taken
+        for a metric that nobody publishes.
+        """
         parameters = [("start", seconds(start_ms)), ("end", seconds(end_ms))]
+        parameters += completing_parameters(self.build_info().backend).items()
         if match:
             parameters.append(("match[]", match))
         about = f"values of the label {label}"
-        body = self._body(f"/api/v1/label/{label}/values", parameters, about=about)
-        values = self._document(body, about).get("data") or []
+        path = f"/api/v1/label/{label_in_path(label, self.dialect)}/values"
+        document = self._document(self._body(path, parameters, about=about), about)
+        warnings = _texts(document.get("warnings"))
+        if warnings or document.get("isPartial"):
+            said = "; ".join(warnings)[:EXCERPT] or "the answer is partial"
+            message = f"{self.place} has not all {about}: {said}."
+            raise PrometheusRefused(message, hint="Look at the stores behind the server.")
+        values = document.get("data") or []
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self._broken(about, "it is no list of names")
+            raise self.broken(about, "it is no list of names")
         return tuple(values)
+
+    def server_time_ms(self) -> int:
+        """Return what the server's clock says, by its own evaluation of ``time()``."""
+        about = "time of the server"
+        body = self._body("/api/v1/query", [("query", "vector(time())")], about=about)
+        result = self.decode(body, "vector(time())").result
+        if len(result) != 1 or "value" not in result[0]:
+            raise self.broken(about, "it is no single figure")
+        return round(float(result[0]["value"][1]) * 1000)
 
     def build_info(self) -> BuildInfo:
         """Say what answers; back ends without the endpoint are ``UNKNOWN``."""
         if self._build is None:
             self._build = self._ask_build_info()
         return self._build
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the server reads label names that are no plain ones."""
+        victoria = self.build_info().backend is Backend.VICTORIA_METRICS
+        return Dialect.BACKSLASHED if victoria else Dialect.QUOTED
 
     def _ask_build_info(self) -> BuildInfo:
         about = "build information"
@@ -190,32 +217,7 @@ class PrometheusSource(PrometheusConnect):
             data = self._document(body, about).get("data")
         except (PrometheusRefused, PrometheusAnswerBroken):
             data = None
-        facts = data if isinstance(data, Mapping) else {}
-        version = str(facts.get("version", ""))
-        application = str(facts.get("application", "")).lower()
-        if "mimir" in application or "cortex" in application:
-            backend = Backend.MIMIR
-        elif version.startswith("0."):
-            backend = Backend.THANOS
-        elif set(facts) == {"version"}:
-            # VictoriaMetrics answers with a version of Prometheus and nothing else.
-            backend = Backend.VICTORIA_METRICS
-        else:
-            backend = Backend.PROMETHEUS if version else Backend.UNKNOWN
-        return BuildInfo(backend=backend, version=version)
-
-    def _extra_parameters(self) -> dict[str, str]:
-        """Return what keeps a back end from leaving data out; others ignore these names."""
-        thanos = {"partial_response": "false", "dedup": "true", "max_source_resolution": "0"}
-        match self.build_info().backend:
-            case Backend.PROMETHEUS | Backend.MIMIR:
-                return {}
-            case Backend.THANOS:
-                return thanos
-            case Backend.VICTORIA_METRICS:
-                return {"nocache": "1"}
-            case Backend.UNKNOWN:
-                return {"nocache": "1", **thanos}
+        return build_info_of(data)
 
     def _body(self, path: str, parameters: list[tuple[str, str]], *, about: str) -> bytes:
         """Ask until there is an answer or the attempts are over; return the body of a 200."""
@@ -224,31 +226,36 @@ class PrometheusSource(PrometheusConnect):
             if attempt:
                 sleep(self._settings.retry_wait_seconds * 2 ** (attempt - 1))
             try:
-                status, body = self._send(path, parameters, about=about)
+                reply = self._send(path, parameters, about=about)
             except requests.exceptions.ReadTimeout as error:
                 message = f"{self.place} did not finish the {about} in time."
                 hint = f"The limit is {self._settings.timeout_seconds:g} s (timeout_seconds)."
                 raise PrometheusTooMuch(message, hint=hint) from error
             except urllib3.exceptions.ProtocolError as error:
                 if attempt == self._settings.attempts - 1:
-                    raise self._broken(about, f"it was cut short ({error})") from error
+                    raise self.broken(about, f"it was cut short ({error})") from error
                 continue
+            except (
+                urllib3.exceptions.DecodeError,
+                requests.exceptions.ContentDecodingError,
+            ) as error:
+                raise self.broken(about, f"it is not compressed as it says ({error})") from error
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 # OSError: all failures of requests, and a certificate file that is not there.
                 trouble = _cause(error)
                 continue
-            if status == requests.codes.ok:
-                return body
-            refusal = self._refusal(status, body, about)
+            if reply.status == requests.codes.ok:
+                return reply.body
+            refusal = refusal_of(
+                reply.status, reply.body, place=self.place, about=about, location=reply.location
+            )
             if refusal is not None:
                 raise refusal
-            trouble = f"HTTP {status}: {_excerpt(body)}"
-        message = f"{self.place} could not be asked for the {about[:_EXCERPT]}: {trouble}."
+            trouble = f"HTTP {reply.status}: {excerpt(reply.body)}"
+        message = f"{self.place} could not be asked for the {about[:EXCERPT]}: {trouble}."
         raise PrometheusUnreachable(message, hint="Check that the address is right and it runs.")
 
-    def _send(
-        self, path: str, parameters: list[tuple[str, str]], *, about: str
-    ) -> tuple[int, bytes]:
+    def _send(self, path: str, parameters: list[tuple[str, str]], *, about: str) -> "_Reply":
         length = sum(len(name) + len(value) for name, value in parameters)
         # Label values cannot be posted; queries can, everywhere.
         posts = length > _LONGEST_GET and path.endswith("/query")
@@ -258,16 +265,29 @@ class PrometheusSource(PrometheusConnect):
                 url=f"{self.url}{path}",
                 params=None if posts else parameters,
                 data=parameters if posts else None,
-                headers=self.headers,
+                headers=self._headers(),
                 auth=self.auth,
+                allow_redirects=False,
                 verify=self._session.verify,
                 cert=self._session.cert,
                 timeout=(min(10.0, self._settings.timeout_seconds), self._read_timeout_seconds),
                 stream=True,
             ) as response:
-                return response.status_code, self._read(response, about)
+                location = response.headers.get("Location", "")
+                return _Reply(response.status_code, self._read(response, about), location)
         except urllib3.exceptions.ReadTimeoutError as error:
             raise requests.exceptions.ReadTimeout(str(error)) from error
+
+    def _headers(self) -> dict[str, str]:
+        headers = dict(self.headers)
+        if file := self._settings.bearer_token_file:
+            try:
+                token = Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                message = f"The bearer token for {self.place} cannot be read from {file}: {error}."
+                raise PrometheusRefused(message, hint="See bearer_token_file.") from error
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
 
     @property
     def _read_timeout_seconds(self) -> float:
@@ -287,42 +307,23 @@ class PrometheusSource(PrometheusConnect):
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _refusal(self, status: int, body: bytes, about: str) -> PrometheusRefused | None:
-        """Return the error for a status that another attempt would not change, else None."""
-        error_type, reason = _error_of(body)
-        said = f"{self.place} refused the {about}: HTTP {status}, {reason}."
-        too_much = _TOO_MUCH.search(reason) is not None or error_type == "timeout"
-        if status == requests.codes.request_entity_too_large or (error_type and too_much):
-            return PrometheusTooMuch(said, hint="Ask for less at once or raise the server's limit.")
-        if status in {requests.codes.unauthorized, requests.codes.forbidden}:
-            return PrometheusRefused(said, hint="Check the credentials and headers of the cluster.")
-        if status == requests.codes.not_found:
-            hint = "Check the address: it must be the base of a Prometheus HTTP API."
-            return PrometheusRefused(said, hint=hint)
-        if status in {requests.codes.too_many_requests, requests.codes.request_timeout}:
-            return None
-        if status < requests.codes.internal_server_error or error_type == "execution":
-            return PrometheusRefused(said, hint="See the log of the server.")
-        return None
-
     def _document(self, body: bytes, about: str) -> Mapping[str, object]:
         try:
             with collector_paused():
-                document = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise self._broken(about, f"it is not JSON ({error})") from error
-        if not isinstance(document, dict):
-            raise self._broken(about, "it is no object")
+                document = read_document(body)
+        except NotADocument as error:
+            raise self.broken(about, str(error)) from error
         if document.get("status") != "success":
             if "error" not in document:
-                raise self._broken(about, "it says neither success nor an error")
-            reason = str(document["error"])[:_EXCERPT]
+                raise self.broken(about, "it says neither success nor an error")
+            reason = str(document["error"])[:EXCERPT]
             message = f"{self.place} refused the {about}: {reason}."
-            kind = PrometheusTooMuch if _TOO_MUCH.search(reason) else PrometheusRefused
+            kind = PrometheusTooMuch if is_too_much(reason) else PrometheusRefused
             raise kind(message, hint="See the log of the server.")
         return document
 
-    def _broken(self, about: str, why: str) -> PrometheusAnswerBroken:
+    def broken(self, about: str, why: str) -> PrometheusAnswerBroken:
+        """Return the error for an answer that cannot be read."""
         message = f"The answer of {self.place} to the {about} cannot be read: {why}."
         return PrometheusAnswerBroken(message, hint="Check that no proxy cuts or changes bodies.")
 
@@ -332,27 +333,11 @@ def seconds(ms: int) -> str:
     return f"{ms // 1000}.{ms % 1000:03d}"
 
 
-def _error_of(body: bytes) -> tuple[str, str]:
-    """Return the error type and reason of an error body, in Prometheus' shape or not."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return "", _excerpt(body)
-    if isinstance(document, dict) and "error" in document:
-        kind = str(document.get("errorType") or "unnamed")
-        return kind, str(document["error"])[:_EXCERPT]
-    return "", _excerpt(body)
-
-
-def _excerpt(body: bytes) -> str:
-    return body[:_EXCERPT].decode(errors="replace").strip() or "an empty body"
-
-
 def _cause(error: Exception) -> str:
     """Return the reason inside the layers that requests and urllib3 wrap around it."""
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", None) or inner
-    return _POOL.sub("", str(reason))[:_EXCERPT].rstrip(".") or type(error).__name__
+    return _POOL.sub("", str(reason))[:EXCERPT].rstrip(".") or type(error).__name__
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
+
+from app.sources.backends import Backend
 from app.sources.bodies import matrix_text
 from app.sources.matrices import Gatherer, Matrix, collector_paused
+from app.sources.native_histograms import NativeSeries
 from app.sources.prometheus import (
     PrometheusAnswerBroken,
     PrometheusError,
@@ -13,7 +17,7 @@ from app.sources.prometheus import (
     PrometheusSource,
     PrometheusTooMuch,
 )
-from app.sources.promql import Query, any_of, none_of
+from app.sources.promql import Query, any_of, before, none_of
 
 # Raw samples are cut in time down to this span, then by labels, at last in time again.
 _SHORTEST_MS = 300_000
@@ -31,8 +35,13 @@ _SPREADING_LABELS = (
     "uid",
     "namespace",
     "exported_namespace",
+    "k8s.pod.name",
+    "service.instance.id",
     "le",
 )
+# Characters of the names in one condition; VictoriaMetrics takes no query of more than 16 KiB, and
+# one is narrowed several times.
+_LONGEST_LIST = 2_000
 
 
 # Queries whose answers are one matrix: one query, or the same about several spans.
@@ -41,10 +50,15 @@ Question = tuple[Query, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """The united answer to a question; ``trouble`` says what is missing from it, '' if nothing."""
+    """The united answer to a question.
+
+    ``trouble`` says what is missing from it, '' if nothing; ``repaired`` is how many label values
+    could not be taken as they were.
+    """
 
     matrix: Matrix
     trouble: str
+    repaired: int = 0
 
 
 def gather(source: PrometheusSource, *queries: Query) -> Gathered:
@@ -61,12 +75,14 @@ def gather_all(source: PrometheusSource, questions: Sequence[Question]) -> Itera
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus") as pool:
         coming = [pool.submit(_fetch_all, source, question) for question in questions[:1]]
+        asked = questions[0] if questions else ()
         for question in questions[1:]:
             outcome = _outcome(coming.pop())
             coming.append(pool.submit(_fetch_all, source, question))
-            yield _read(source, *outcome)
+            yield _read(source, asked, outcome)
+            asked = question
         if coming:
-            yield _read(source, *_outcome(coming.pop()))
+            yield _read(source, asked, _outcome(coming.pop()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +91,17 @@ class _Piece:
     body: bytes
 
 
-def _outcome(coming: "Future[list[_Piece]]") -> tuple[list[_Piece], str]:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    pieces: list[_Piece]
+    trouble: str
+
+
+def _outcome(coming: "Future[list[_Piece]]") -> _Outcome:
     try:
-        return coming.result(), ""
+        return _Outcome(coming.result(), "")
     except (PrometheusRefused, PrometheusAnswerBroken) as error:
-        return [], str(error)
+        return _Outcome([], str(error))
 
 
 def _fetch_all(source: PrometheusSource, question: Question) -> list[_Piece]:
@@ -88,7 +110,7 @@ def _fetch_all(source: PrometheusSource, question: Question) -> list[_Piece]:
 
 def _fetch(source: PrometheusSource, query: Query, depth: int = 0) -> list[_Piece]:
     try:
-        return [_Piece(query, source.fetch(query.promql, query.at_ms))]
+        return [_Piece(query, source.fetch(query.text(source.dialect), query.at_ms))]
     except PrometheusTooMuch:
         halves = _halves(source, query) if depth < _DEEPEST else ()
         if not halves:
@@ -106,43 +128,84 @@ def _halves(source: PrometheusSource, query: Query) -> tuple[Query, ...]:
     for label in _SPREADING_LABELS:
         values = sorted(
             source.label_values(
-                label, start_ms=query.start_ms, end_ms=query.end_ms, match=str(query.selector)
+                label,
+                start_ms=query.start_ms,
+                end_ms=query.end_ms,
+                match=query.selector.text(source.dialect),
             )
         )
         if len(values) > 1:
             first_half = tuple(values[: len(values) // 2])
             # The second half is everything else, also series that do not have the label.
-            return query.where(any_of(label, first_half)), query.where(none_of(label, first_half))
+            if sum(map(len, first_half)) <= _LONGEST_LIST:
+                halves = any_of(label, first_half), none_of(label, first_half)
+            else:
+                halves = before(label, first_half, values[len(first_half)])
+            return query.where(halves[0]), query.where(halves[1])
     return in_time if query.is_raw and span_ms > 1 else ()
 
 
-def _read(source: PrometheusSource, pieces: list[_Piece], trouble: str) -> Gathered:
-    gatherer = Gatherer()
-    troubles = [trouble] if trouble else []
+@dataclass(slots=True)
+class _Reading:
+    """What the pieces of one question have given so far."""
+
+    gatherer: Gatherer = field(default_factory=Gatherer)
+    native: NativeSeries = field(default_factory=NativeSeries)
+    troubles: list[str] = field(default_factory=list)
+    repaired: int = 0
+
+
+def _read(source: PrometheusSource, question: Question, outcome: _Outcome) -> Gathered:
+    reading = _Reading()
+    reading.troubles += [outcome.trouble] if outcome.trouble else []
     # From the end, so that each body is freed once it was read.
+    pieces = outcome.pieces
     pieces.reverse()
     while pieces:
         piece = pieces.pop()
         try:
             # The decoded answer is gone again before the collector could walk through it.
             with collector_paused():
-                troubles += _take(source, piece, gatherer)
+                _take(source, piece, reading)
         except PrometheusError as error:
-            troubles.append(str(error))
-    return Gathered(matrix=gatherer.finish(), trouble=" ".join(troubles))
+            reading.troubles.append(str(error))
+    matrix = reading.gatherer.finish()
+    if source.build_info().backend is Backend.VICTORIA_METRICS:
+        # It hands out the marks of a series' end, which others leave out, and as NaN.
+        matrix = matrix.keep_samples(~np.isnan(matrix.value)).without_empty()
+    if question:
+        selector = question[0].selector
+        if question[0].is_raw:
+            matrix = reading.native.take_ranges(matrix, selector)
+        matrix = reading.native.joined(matrix, selector)
+        digits = question[0].template.digits
+        matrix = matrix.rounded(digits) if digits else matrix
+    # Pieces of one question mostly have the same to say.
+    trouble = " ".join(dict.fromkeys(reading.troubles))
+    return Gathered(matrix=matrix, trouble=trouble, repaired=reading.repaired)
 
 
-def _take(source: PrometheusSource, piece: _Piece, gatherer: Gatherer) -> list[str]:
-    """Decode one piece into the gatherer; return what the server says is wrong with it."""
-    span = piece.query.start_ms, piece.query.end_ms
-    matrix = matrix_text(piece.body)
-    answer = source.decode(matrix.envelope if matrix else piece.body, piece.query.promql)
-    if matrix is not None and len(matrix.lengths) == len(answer.result):
+def _take(source: PrometheusSource, piece: _Piece, reading: _Reading) -> None:
+    """Decode one piece, and note what the server says is wrong with it."""
+    query = piece.query
+    span = query.start_ms, query.end_ms
+    about = f"query {query.promql}"
+    # A series may have plain samples and histograms, of which that would see the former only.
+    text = None if query.selector.native else matrix_text(piece.body)
+    answer = source.decode(text.envelope if text else piece.body, query.promql)
+    if text is not None and len(text.lengths) == len(answer.result):
         labels = [series["metric"] for series in answer.result]
-        gatherer.add_pairs(labels, matrix.lengths, matrix.pairs, *span)
+        reading.gatherer.add_pairs(labels, text.lengths, text.pairs, *span)
     else:
         # Series without plain samples are among them, or the body is none of a matrix.
-        answer = answer if matrix is None else source.decode(piece.body, piece.query.promql)
-        gatherer.add(answer.result, *span)
-    partial = ["The server says that the answer is partial."] if answer.is_partial else []
-    return [*answer.warnings, *partial]
+        answer = answer if text is None else source.decode(piece.body, query.promql)
+        try:
+            floats = reading.native.take(answer.result, query.selector, *span)
+            reading.gatherer.add(floats, *span)
+        except (ValueError, TypeError, KeyError) as error:
+            why = f"a series is wrong ({error!r})"
+            raise source.broken(about, why) from error
+    reading.troubles += answer.warnings
+    if answer.is_partial:
+        reading.troubles.append("The server says that the answer is partial.")
+    reading.repaired += answer.repaired

@@ -68,18 +68,18 @@ def at(day: int, hour: int, minute: int = 0, second: int = 0) -> int:
 
 TERMS = Terms(
     rates=(
-        Rate(instance_type="p5.48xlarge", price="4.10", to_ms=at(0, 10, 37)),
+        Rate(family="p5", price="4.10", to_ms=at(0, 10, 37)),
         Rate(
-            instance_type="p5.48xlarge",
+            family="p5",
             price="3.333333333",
             from_ms=at(0, 10, 37),
             to_ms=at(1, 3, 0, 1),
         ),
-        Rate(instance_type="p5.48xlarge", price="4.271828", from_ms=at(1, 3, 0, 1)),
-        Rate(instance_type="p4de.24xlarge", price="11.20", unit="node_hour", to_ms=at(1, 9, 30)),
-        Rate(instance_type="p4de.24xlarge", price="10.01", unit="node_hour", from_ms=at(1, 9, 30)),
+        Rate(family="p5", price="4.271828", from_ms=at(1, 3, 0, 1)),
+        Rate(family="p4de", price="11.20", unit="node_hour", to_ms=at(1, 9, 30)),
+        Rate(family="p4de", price="10.01", unit="node_hour", from_ms=at(1, 9, 30)),
         # Unpriced before; the T4 of n1-standard-32 is never priced.
-        Rate(instance_type="g6e.48xlarge", price="1.10", from_ms=at(0, 6, 15, 7)),
+        Rate(family="g6e", price="1.10", from_ms=at(0, 6, 15, 7)),
     ),
     owners=(
         Ownership(namespaces=("search-*",), team="search"),

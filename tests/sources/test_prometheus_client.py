@@ -102,7 +102,8 @@ def test_a_long_query_goes_into_a_body() -> None:
         ({"version": "0.36.1"}, Backend.THANOS, {"partial_response", "dedup"}, {"nocache"}),
         ({"version": "2.24.0"}, Backend.VICTORIA_METRICS, {"nocache"}, {"dedup"}),
         ({"version": "2.13", "application": "Grafana Mimir"}, Backend.MIMIR, set(), {"nocache"}),
-        ({}, Backend.UNKNOWN, {"nocache", "partial_response"}, set()),
+        ({}, Backend.VICTORIA_METRICS, {"nocache", "deny_partial_response"}, {"dedup"}),
+        (None, Backend.UNKNOWN, {"nocache", "partial_response"}, set()),
     ],
 )
 def test_each_backend_is_told_to_leave_nothing_out(

@@ -1,17 +1,23 @@
 """The text of queries."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.sources import promql
 from app.sources.promql import (
     EVER_RESET,
     HIGHEST,
     RAW_SAMPLES,
+    Dialect,
     Matcher,
     Operator,
     Selector,
     Template,
     any_of,
+    before,
     none_of,
 )
 
@@ -41,6 +47,49 @@ def test_a_name_with_dots_is_quoted() -> None:
     selector = Selector("gen_ai.tokens", (any_of("a", ("b",)),))
 
     assert str(selector) == '{__name__="gen_ai.tokens",a="b"}'
+
+
+def test_label_names_with_dots_are_quoted_or_escaped_as_the_server_reads_them() -> None:
+    selector = Selector("gen_ai.tokens", (Matcher("k8s.pod.name", Operator.EQUAL, "a.b"),))
+
+    assert str(selector) == '{__name__="gen_ai.tokens","k8s.pod.name"="a.b"}'
+    assert selector.text(Dialect.BACKSLASHED) == (
+        '{__name__="gen_ai.tokens",k8s\\.pod\\.name="a.b"}'
+    )
+    query = RAW_SAMPLES.over(selector, 0, 1000)
+    assert query.promql == f"{selector}[1000ms]"
+    assert query.text(Dialect.BACKSLASHED).startswith("{__name__=")
+
+
+def test_odd_label_names_cannot_end_their_quotes() -> None:
+    assert str(Matcher('say "\\"', Operator.EQUAL, "")) == '"say \\"\\\\\\""=""'
+
+
+@given(
+    values=st.lists(st.text("ab-.|\\", max_size=6), min_size=2, max_size=12, unique=True),
+    data=st.data(),
+)
+def test_what_comes_before_a_limit_is_told_by_its_beginning(
+    values: list[str], data: st.DataObject
+) -> None:
+    values.sort()
+    limit = data.draw(st.sampled_from(values[1:]))
+
+    inside, outside = before("pod", values, limit)
+
+    chosen = [value for value in values if re.fullmatch(inside.value, value)]
+    assert chosen == [value for value in values if value < limit]
+    assert outside.value == inside.value
+    assert (inside.operator, outside.operator) == (Operator.REGEX, Operator.NOT_REGEX)
+
+
+def test_a_thousand_long_names_make_a_short_condition() -> None:
+    pods = sorted(f"a-very-long-name-of-a-deployment-{number * 7919:x}" for number in range(1_000))
+
+    inside, _ = before("pod", pods, pods[500])
+
+    assert len(inside.value) < 400
+    assert sum(1 for pod in pods if re.fullmatch(inside.value, pod)) == 500
 
 
 @pytest.mark.parametrize(
