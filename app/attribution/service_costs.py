@@ -32,6 +32,7 @@ COUNTS = (
     "prompt_tokens",
     "cached_prompt_tokens",
     "generation_tokens",
+    "reasoning_tokens",
 )
 
 # What a service cost, one row a service and period; a period is a day or less, so that the dated
@@ -57,7 +58,8 @@ SERVICE_TOKENS = pa.DataFrameSchema(
 # What each model of a service cost and served, one row a service, model and period: the amounts of
 # a service and period sum to those of `SERVICE_COSTS`, prompt and generation nanos to cost_nanos
 # (both 0 where no token has a weight). Model 0 is what no model can be named for. `unheld` says
-# that something was served in a period in which no GPU of the service is known.
+# that something was served in a period in which no GPU of the service is known, `silent` that the
+# service's engine counts no tokens.
 MODEL_COSTS = pa.DataFrameSchema(
     {
         "period_ms": _INT,
@@ -69,6 +71,7 @@ MODEL_COSTS = pa.DataFrameSchema(
         **dict.fromkeys(COUNTS, _COUNT),
         "carried": pa.Column("bool"),
         "unheld": pa.Column("bool"),
+        "silent": pa.Column("bool"),
     },
     strict=True,
     coerce=False,
@@ -78,6 +81,7 @@ MODEL_COSTS = pa.DataFrameSchema(
 _WEIGHT_SCALE = 10**6
 _OUTCOMES = ("stop", "length", "abort", "error", "other")
 _FAILED = ("abort", "error")
+_TOKENS = ("prompt_tokens", "generation_tokens")
 
 
 def model_costs(
@@ -143,6 +147,12 @@ class _Served:
         """Whether anything was served at all."""
         return any(self.counts)
 
+    @property
+    def silent(self) -> bool:
+        """Whether tokens are not counted at all."""
+        tokens = [self.counts[COUNTS.index(name)] for name in _TOKENS]
+        return all(count is None for count in tokens)
+
 
 class _Weights:
     """The weights of each model at each instant, looked up once."""
@@ -168,14 +178,15 @@ def _place(row: Mapping[Hashable, object]) -> _Place:
 def _served(row: Mapping[Hashable, object], weights: _Weights) -> _Served:
     counts = [_count(row[f"requests_{outcome}"]) for outcome in _OUTCOMES]
     failed = [_count(row[f"requests_{outcome}"]) for outcome in _FAILED]
-    tokens = ("prompt_tokens", "cached_prompt_tokens", "generation_tokens")
-    prompt, cached, generation = (_count(row[name]) for name in tokens)
+    tokens = ("prompt_tokens", "cached_prompt_tokens", "generation_tokens", "reasoning_tokens")
+    prompt, cached, generation, reasoning = (_count(row[name]) for name in tokens)
     model_id = _whole(row["model_id"])
     counting = weights.of(model_id, _whole(row["period_ms"]))
     uncached = max((prompt or 0) - (cached or 0), 0)
     return _Served(
         model_id=model_id,
-        counts=(_sum(counts), _sum(failed), prompt, cached, generation),
+        # Reasoning is a part of what was generated, and has no weight of its own.
+        counts=(_sum(counts), _sum(failed), prompt, cached, generation, reasoning),
         carried=bool(row["carried"]),
         prompt_weight=uncached * _millionths(counting.prompt)
         + (cached or 0) * _millionths(counting.cached),
@@ -191,7 +202,8 @@ def _rows(
     if not any(one.weight for one in served) and len(served) != 1:
         model = next(iter(models)) if len(models) == 1 and not served else 0
         if any(amounts):
-            yield (*place, model, *amounts, 0, 0, *(None for _ in COUNTS), False, False)
+            nothing = (None for _ in COUNTS)
+            yield (*place, model, *amounts, 0, 0, *nothing, False, False, False)
         amounts = (0,) * len(AMOUNTS)
     weights = [one.weight for one in served]
     keys = [one.model_id for one in served]
@@ -204,8 +216,8 @@ def _rows(
         by_kind = [0, 0]
         if one.weight:
             by_kind = split(own[-1], [one.prompt_weight, one.generation_weight], (0, 1))
-        unheld = one.anything and not held
-        yield (*place, one.model_id, *own, *by_kind, *one.counts, one.carried, unheld)
+        flags = (one.carried, one.anything and not held, one.silent)
+        yield (*place, one.model_id, *own, *by_kind, *one.counts, *flags)
 
 
 def _count(value: object) -> int | None:

@@ -24,6 +24,7 @@ class NoUnitCost(StrEnum):
     UNHELD = "unheld: a part was served by pods of which no GPU is known"
     IDLE = "idle: the money was spent and nothing was served"
     UNCOUNTED = "uncounted: the engine publishes no such counter"
+    SILENT = "silent: a part was served by engines that count no tokens"
 
 
 def unit_costs(model_costs: pd.DataFrame, group_by: Sequence[str]) -> pd.DataFrame:
@@ -106,16 +107,23 @@ def _row(group: pd.DataFrame) -> tuple[object, ...]:
         )
         if applies
     ]
+    # Money of engines that count nothing, over what others counted, is nobody's unit cost.
+    silent = group["silent"] & (group["gpu_ms"] > 0)
+    without = {
+        "tokens": bool(silent.any()),
+        "requests": bool((silent & group["requests"].isna()).any()),
+    }
     prompt, generation = counts["prompt_tokens"], counts["generation_tokens"]
     served = None if prompt is None and generation is None else (prompt or 0) + (generation or 0)
     ratios = (
-        (sums["cost_nanos"], counts["requests"], 1),
-        (sums["prompt_nanos"], prompt, _MILLION),
-        (sums["generation_nanos"], generation, _MILLION),
-        (sums["cost_nanos"], served, _MILLION),
+        (sums["cost_nanos"], None if without["requests"] else counts["requests"], 1),
+        (sums["prompt_nanos"], None if without["tokens"] else prompt, _MILLION),
+        (sums["generation_nanos"], None if without["tokens"] else generation, _MILLION),
+        (sums["cost_nanos"], None if without["tokens"] else served, _MILLION),
     )
     reasons = unknown or [
-        reason for _, count, _ in ratios if (reason := _missing(count)) is not None
+        *([NoUnitCost.SILENT] if without["tokens"] else []),
+        *(reason for _, count, _ in ratios if (reason := _missing(count)) is not None),
     ]
     unpriced = 0 < sums["gpu_ms"] <= sums["unpriced_ms"] and not sums["cost_nanos"]
     return (
@@ -124,7 +132,7 @@ def _row(group: pd.DataFrame) -> tuple[object, ...]:
         None if unpriced else sums["cost_nanos"],
         *(None if unknown else _per(nanos, count, size) for nanos, count, size in ratios),
         sums["active_ms"] / sums["measured_ms"] if sums["measured_ms"] else None,
-        not unknown,
+        not (unknown or without["tokens"]),
         "; ".join(dict.fromkeys(reasons)),
     )
 

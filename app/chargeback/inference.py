@@ -43,6 +43,13 @@ RATIO_COLUMNS = (
     "e2e_p95_seconds",
     "cold_start_p50_seconds",
 )
+# Parts and details behind the others: reasoning tokens are among the generated ones.
+DETAIL_COUNT_COLUMNS = ("reasoning_tokens",)
+DETAIL_RATIO_COLUMNS = (
+    "inter_token_p50_seconds",
+    "inter_token_p95_seconds",
+    "queue_p95_seconds",
+)
 # Unit costs are shown to a nano, ratios and latencies to a tenth of a thousandth.
 _UNIT_COST_STEP = Decimal("0.000000001")
 _RATIO_STEP = Decimal("0.0001")
@@ -64,6 +71,8 @@ def inference_schema(group_by: Sequence[str]) -> pa.DataFrameSchema:
             **{name: pa.Column("float64", nullable=True) for name in RATIO_COLUMNS},
             "complete": pa.Column("bool"),
             "unit_cost_reason": pa.Column("str"),
+            **{name: pa.Column("Int64", nullable=True) for name in DETAIL_COUNT_COLUMNS},
+            **{name: pa.Column("float64", nullable=True) for name in DETAIL_RATIO_COLUMNS},
         },
         strict=True,
         coerce=False,
@@ -73,7 +82,8 @@ def inference_schema(group_by: Sequence[str]) -> pa.DataFrameSchema:
 def inference_columns(group_by: Sequence[str]) -> tuple[str, ...]:
     """Return the column names of the inference table in their order."""
     head = (*group_by, *COUNT_COLUMNS, "gpu_seconds", "total_cost")
-    return (*head, *UNIT_COST_COLUMNS, *RATIO_COLUMNS, "complete", "unit_cost_reason")
+    tail = (*UNIT_COST_COLUMNS, *RATIO_COLUMNS, "complete", "unit_cost_reason")
+    return (*head, *tail, *DETAIL_COUNT_COLUMNS, *DETAIL_RATIO_COLUMNS)
 
 
 def inference_table(inference: pd.DataFrame, group_by: Sequence[str]) -> Table:
@@ -87,6 +97,8 @@ def inference_table(inference: pd.DataFrame, group_by: Sequence[str]) -> Table:
         *([_ratio(value) for value in inference[name].tolist()] for name in RATIO_COLUMNS),
         inference["complete"].tolist(),
         inference["unit_cost_reason"].tolist(),
+        *(_counts(inference[name]) for name in DETAIL_COUNT_COLUMNS),
+        *([_ratio(value) for value in inference[name].tolist()] for name in DETAIL_RATIO_COLUMNS),
     ]
     return Table(inference_columns(group_by), tuple(zip(*columns, strict=True)))
 

@@ -44,6 +44,49 @@ def process_births(
     return _given_to(orphans, _process(orphans), starts, _process(starts.labels))
 
 
+def startups(inquiry: Inquiry, births: SampleSet) -> SampleSet:
+    """Return how many seconds processes took to make the counters that were born in the window.
+
+    An engine makes its counters when the model is loaded. One series a process, of the quantity
+    ``startup``, with a sample at the instant of each birth.
+    """
+    window = inquiry.window
+    inside = (births.value >= window.start_ms) & (births.value < window.end_ms)
+    rows = births.labels.iloc[births.series_of_samples()[inside]]
+    born = rows.assign(born_ms=births.value[inside], process=_process(rows))
+    born = born.sort_values(["process", "born_ms", "identity"], kind="stable")
+    processes = born.drop_duplicates("process").reset_index(drop=True)
+    span = Span(start_ms=window.start_ms, end_ms=window.end_ms)
+    asks = [
+        ask
+        for matchers in narrowed_to(inquiry.exporter, processes)
+        for ask in inquiry.asks("process_start", RAW_SAMPLES, span, matchers=matchers)
+    ]
+    found = concatenated(
+        [answer.samples for answer in answers(inquiry.source, asks, inquiry.report)],
+        COUNTER_LABELS,
+    )
+    process = _process(found.labels).to_numpy()[found.series_of_samples()]
+    started = pd.DataFrame({"process": process, "started_ms": found.value * 1000.0})
+    pairs = born[["process", "born_ms"]].drop_duplicates()
+    pairs = started.drop_duplicates().merge(pairs, on="process")
+    pairs = pairs.loc[pairs["started_ms"] <= pairs["born_ms"]]
+    # Of several processes in one place a birth is the last one's that had started by then, and of
+    # several births of one process the first is when it was ready.
+    pairs = pairs.sort_values(["process", "born_ms", "started_ms"])
+    pairs = pairs.drop_duplicates(["process", "born_ms"], keep="last")
+    pairs = pairs.drop_duplicates(["process", "started_ms"])
+    known = processes.loc[processes["process"].isin(pairs["process"])].reset_index(drop=True)
+    lengths = pairs.groupby("process", sort=True).size().to_numpy(dtype=np.int64)
+    labels = known[list(COUNTER_LABELS)].assign(quantity="startup")
+    return SampleSet(
+        labels.astype("str"),
+        np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]),
+        pairs["born_ms"].to_numpy().astype(np.int64),
+        ((pairs["born_ms"] - pairs["started_ms"]) / 1000.0).to_numpy(dtype=np.float64),
+    )
+
+
 def _given_to(
     children: pd.DataFrame, child_keys: pd.Series, parents: SampleSet, parent_keys: pd.Series
 ) -> SampleSet:

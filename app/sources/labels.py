@@ -1,33 +1,52 @@
 """From an exporter's labels to the label columns of the usage stage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
 
 import orjson
 import pandas as pd
 
-from app.sources.catalogue import Alias, Exporter
-from app.sources.matrices import Labels
+from app.sources.catalogue import Alias, Exporter, Layer
+from app.sources.matrices import Labels, Matrix
 from app.usage.products import canonical_model
 from app.usage.samples import COUNTER_LABELS, DEVICE_LABELS
 
 # Between the identity of a histogram and the bound of one of its buckets.
 BOUND_MARK = "\n"
-_SCRAPER_LABELS = ("job", "instance", "prometheus", "prometheus_replica", "replica", "receive")
+SCRAPER_LABELS = ("job", "instance", "prometheus", "prometheus_replica", "replica", "receive")
+# Numbers of parts may be zeros, longer ones are no identity.
+_MOST_ZEROS = 8
+# With these equal, series come from one exposition, read by one scraper.
+_TARGET_LABELS = (*SCRAPER_LABELS, "endpoint", "service", "container", "node", "cluster")
+_TOLD = ("namespace", "pod", "target", "model", "outcome", "le", "role")
+_ROLES = frozenset({"prefill", "decode"})
 _EXPORTED = ("exported_pod", "exported_namespace", "exported_container")
 
 
 def device_labels(series: Sequence[Labels], exporter: Exporter) -> pd.DataFrame:
-    """Return `DEVICE_LABELS`, one row a series; the holder is '' where the device has none."""
+    """Return `DEVICE_LABELS`, one row a series; the holder is '' where the device has none.
+
+    A device whose exporter gives no identity of its own is called by host and number, '' if it has
+    none either.
+    """
     fields = _Fields(series, exporter)
-    device, instance = fields.read("device"), fields.read("instance")
+    instance = [_known(text) for text in fields.read("instance")]
+    hostname, node = fields.read("hostname"), fields.read("node")
+    device = [
+        _known(text) or (f"{host or name}/{index}" if (host or name) and index else "")
+        for text, host, name, index in zip(
+            fields.read("device"), hostname, node, fields.read("index"), strict=True
+        )
+    ]
     namespace, pod = fields.holders()
     models = fields.read("gpu_model")
     canonical = {model: canonical_model(model) for model in set(models)}
     columns = {
         "device": device,
         "instance": instance,
-        "hostname": fields.read("hostname"),
-        "node": fields.read("node"),
+        "profile": fields.read("profile"),
+        "hostname": hostname,
+        "node": node,
         "namespace": namespace,
         "pod": pod,
         "gpu_model": [canonical[model] for model in models],
@@ -40,31 +59,85 @@ def device_labels(series: Sequence[Labels], exporter: Exporter) -> pd.DataFrame:
 
 
 def counter_labels(
-    series: Sequence[Labels], exporter: Exporter, alias: Alias, quantity: str
+    series: Sequence[Labels],
+    engine: Exporter,
+    alias: Alias,
+    quantity: str,
+    *,
+    part: str = "",
+    own_labels: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """Return `COUNTER_LABELS`, one row a series.
 
     The identity is the replica and what the exporter itself says of the series. Any other label is
     the scraper's: a second Prometheus, a second job, pod labels that one of them copies. Where a
     pod is named, its address is the scraper's too. It begins with the alias' name instead of the
-    metric's, so that a ``_created`` series has the identity of its counter; a bucket's ends with
-    its bound, after `BOUND_MARK`.
+    metric's, so that a ``_created`` series has the identity of its counter, after the ``part`` of a
+    quantity that it is; a bucket's ends with its bound, after `BOUND_MARK`. ``own_labels`` are
+    further labels of the exporter's (`told_apart_by`).
     """
-    fields = _Fields(series, exporter)
-    told = {name: fields.read(name) for name, _ in exporter.labels}
-    pod, bounds, target = told["pod"], told["le"], told["target"]
-    address = ["" if name else at for name, at in zip(pod, target, strict=True)]
-    own = zip(*({**told, "target": address, "le": [""] * len(series)}).values(), strict=True)
-    columns = {
-        **{name: told[name] for name in ("namespace", "pod", "target", "model", "outcome", "le")},
-        "quantity": [quantity] * len(series),
-        "identity": [
-            f"{alias.name}{orjson.dumps(parts).decode()}{BOUND_MARK + bound if bound else ''}"
-            for parts, bound in zip(own, bounds, strict=True)
-        ],
-        "series": [_text(labels) for labels in series],
-    }
-    return _frame(columns, COUNTER_LABELS)
+    fields = _Fields(series, engine)
+    told = {name: fields.read(name) for name, _ in engine.labels}
+    nothing = [""] * len(series)
+    columns = {name: told.get(name, nothing) for name in _TOLD}
+    bounds = columns["le"] = _bounds(columns["le"], alias.scale)
+    address = ["" if pod else at for pod, at in zip(columns["pod"], columns["target"], strict=True)]
+    own = zip(
+        *({**told, "target": address, "le": nothing}).values(),
+        *([labels.get(name, "") for labels in series] for name in own_labels),
+        strict=True,
+    )
+    return _frame(
+        {
+            **columns,
+            "outcome": _outcomes(columns["outcome"], engine, alias),
+            "role": _each(columns["role"], lambda role: role if role in _ROLES else ""),
+            "quantity": [quantity] * len(series),
+            "engine": [engine.name] * len(series),
+            "layer": _layers(series, columns["model"], engine),
+            "identity": [
+                f"{part}{alias.name}{orjson.dumps(parts).decode()}"
+                f"{BOUND_MARK + bound if bound else ''}"
+                for parts, bound in zip(own, bounds, strict=True)
+            ],
+            "series": [_text(labels, engine.copy_labels) for labels in series],
+        },
+        COUNTER_LABELS,
+    )
+
+
+def told_apart_by(matrix: Matrix, identity: pd.Series, engine: Exporter) -> tuple[str, ...]:
+    """Return the labels in which series of one identity differ that are no copies of each other.
+
+    One exposition has no series twice. So where series of one target have samples of one instant,
+    the labels in which they differ are the engine's own, though no file names them: customers,
+    priorities. Labels in which a file says that copies differ are none of them.
+    """
+    texts = identity.tolist()
+    if len(set(texts)) == len(texts):
+        return ()
+    targets: dict[tuple[str, ...], list[int]] = {}
+    for row, (text, labels) in enumerate(zip(texts, matrix.labels, strict=True)):
+        target = [labels.get(name, "") for name in _TARGET_LABELS]
+        targets.setdefault((text, *target), []).append(row)
+    found: set[str] = set()
+    for rows in targets.values():
+        if len(rows) > 1:
+            found |= _differing(matrix, rows)
+    return tuple(sorted(found - set(engine.copy_labels)))
+
+
+def _differing(matrix: Matrix, rows: Sequence[int]) -> set[str]:
+    """Return the labels in which series with samples of one instant differ."""
+    found: set[str] = set()
+    first_at: dict[int, int] = {}
+    for row in rows:
+        instants = matrix.at_ms[matrix.first[row] : matrix.first[row + 1]].tolist()
+        others = {first_at.setdefault(at_ms, row) for at_ms in instants}
+        for other in others - {row}:
+            differs = matrix.labels[row].items() ^ matrix.labels[other].items()
+            found |= {name for name, _ in differs}
+    return found
 
 
 def object_labels(series: Sequence[Labels], exporter: Exporter) -> pd.DataFrame:
@@ -73,7 +146,7 @@ def object_labels(series: Sequence[Labels], exporter: Exporter) -> pd.DataFrame:
     ``target`` is equal for series of one scrape target as seen by one Prometheus.
     """
     fields = _Fields(series, exporter)
-    targets = ["\n".join(labels.get(name, "") for name in _SCRAPER_LABELS) for labels in series]
+    targets = ["\n".join(labels.get(name, "") for name in SCRAPER_LABELS) for labels in series]
     columns = {name: fields.own(name, targets) for name, _ in exporter.labels}
     columns["target"] = targets
     columns["identity"] = ["\n".join(row) for row in zip(*columns.values(), strict=True)]
@@ -153,7 +226,56 @@ class _Fields:
         return namespaces, pods
 
 
-def _text(labels: Labels) -> str:
+def _known(identity: str) -> str:
+    """Return an identity, '' for what exporters write where they know none: NA, a UUID of zeros."""
+    unknown = identity.upper() in {"NA", "N/A", "NONE"} or (
+        len(identity) > _MOST_ZEROS and not identity.strip("0-")
+    )
+    return "" if unknown else identity
+
+
+def _layers(series: Sequence[Labels], models: Sequence[str], engine: Exporter) -> list[str]:
+    """Return the layer of each series: a router names the servers behind it, and no model."""
+    layer = (engine.layer or Layer.ENGINE).value
+    names = engine.router_labels
+    if not names or not any(name in labels for labels in series for name in names):
+        return [layer] * len(series)
+    return [
+        Layer.ROUTER.value if not model and any(labels.get(name) for name in names) else layer
+        for labels, model in zip(series, models, strict=True)
+    ]
+
+
+def _outcomes(published: Sequence[str], engine: Exporter, alias: Alias) -> list[str]:
+    """Return how requests ended in our words, the engine's own where we have none for it."""
+    known = {"": alias.outcome, **dict(engine.outcomes)}
+    return _each(published, lambda text: known.get(text, text))
+
+
+def _bounds(texts: Sequence[str], scale: float) -> list[str]:
+    """Return the bounds of buckets in the meaning's unit, exactly."""
+
+    def scaled(text: str) -> str:
+        try:
+            bound = Decimal(text) * Decimal(str(scale))
+        except InvalidOperation:
+            return text
+        return f"{bound.normalize():f}" if bound.is_finite() else text
+
+    return list(texts) if scale == 1.0 else _each(texts, scaled)
+
+
+def _each(texts: Sequence[str], change: Callable[[str], str]) -> list[str]:
+    """Return every text changed: of many series few texts differ, so each is changed once."""
+    changed = {text: change(text) for text in set(texts)}
+    if all(text == after for text, after in changed.items()):
+        return list(texts)
+    return [changed[text] for text in texts]
+
+
+def _text(labels: Labels, without: Sequence[str] = ()) -> str:
+    if without:
+        labels = {name: value for name, value in labels.items() if name not in without}
     return orjson.dumps(labels, option=orjson.OPT_SORT_KEYS).decode()
 
 

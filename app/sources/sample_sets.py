@@ -14,8 +14,23 @@ Bools = npt.NDArray[np.bool_]
 
 
 def sample_set(labels: pd.DataFrame, matrix: Matrix) -> SampleSet:
-    """Return the matrix under the label columns that were made from its labels."""
-    return SampleSet(labels, matrix.first, matrix.at_ms, matrix.value)
+    """Return the matrix under the label columns that were made from its labels.
+
+    Series are in the order of their text: VictoriaMetrics answers in another one each time, and
+    which of several copies is read must not depend on it.
+    """
+    order = labels["series"].argsort(kind="stable").to_numpy()
+    if (order[1:] > order[:-1]).all():
+        return SampleSet(labels, matrix.first, matrix.at_ms, matrix.value)
+    lengths = np.diff(matrix.first)[order]
+    first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+    samples = np.repeat(matrix.first[:-1][order] - first[:-1], lengths) + np.arange(first[-1])
+    return SampleSet(
+        labels.iloc[order].reset_index(drop=True),
+        first,
+        matrix.at_ms[samples],
+        matrix.value[samples],
+    )
 
 
 def keep_samples(samples: SampleSet, keep: Bools) -> SampleSet:
@@ -54,9 +69,15 @@ def concatenated(sets: Sequence[SampleSet], columns: tuple[str, ...]) -> SampleS
 
 
 def united(sets: Sequence[SampleSet], columns: tuple[str, ...]) -> SampleSet:
-    """Return the union of sets that may share series and samples; equal instants count once."""
+    """Return the union of sets that may share series and samples; equal instants count once.
+
+    A series from which two quantities are read stays both.
+    """
     together = concatenated(sets, columns)
-    code, _ = pd.factorize(together.labels["series"])
+    texts = together.labels["series"]
+    if "quantity" in columns:
+        texts = together.labels["quantity"] + texts
+    code, _ = pd.factorize(texts)
     if len(code) == 0 or int(code.max()) + 1 == len(code):
         return together
     owner = code[together.series_of_samples()].astype(np.int64)
@@ -71,6 +92,26 @@ def united(sets: Sequence[SampleSet], columns: tuple[str, ...]) -> SampleSet:
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         at_ms[once],
         value[once],
+    )
+
+
+def highest(samples: SampleSet) -> SampleSet:
+    """Return series of one text as one, of several samples at one instant the highest."""
+    code, _ = pd.factorize(samples.labels["series"])
+    if len(code) == 0 or int(code.max()) + 1 == len(code):
+        return samples
+    owner = code[samples.series_of_samples()].astype(np.int64)
+    order = np.lexsort((samples.value, samples.at_ms, owner))
+    owner, at_ms, value = owner[order], samples.at_ms[order], samples.value[order]
+    last = np.ones(len(owner), dtype=bool)
+    last[:-1] = (owner[1:] != owner[:-1]) | (at_ms[1:] != at_ms[:-1])
+    lengths = np.bincount(owner[last], minlength=int(code.max()) + 1)
+    first_rows = ~pd.Series(code).duplicated()
+    return SampleSet(
+        samples.labels[first_rows.to_numpy()].reset_index(drop=True),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        at_ms[last],
+        value[last],
     )
 
 

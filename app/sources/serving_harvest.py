@@ -5,41 +5,55 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pandas as pd
 
 from app.sources.asking import (
-    QUANTITIES,
     Answered,
     Ask,
-    EvidenceRow,
     Inquiry,
     Purpose,
     Span,
     answers,
     chosen,
 )
-from app.sources.births import births_of_buckets, process_births
-from app.sources.device_harvest import note_copies
+from app.sources.births import births_of_buckets, process_births, startups
+from app.sources.catalogue import Alias, Meaning, MetricType
 from app.sources.lookback import LOOKBACK_SHORT_MS, with_earlier_samples
 from app.sources.naming import narrowed_to
-from app.sources.promql import EVER_RESET, RAW_SAMPLES
-from app.sources.sample_sets import concatenated, count_once, keep_series, preferred, united
+from app.sources.promql import EVER_RESET, MEAN, NEWEST, RAW_SAMPLES, Selector
+from app.sources.sample_sets import concatenated, keep_series, preferred, united
 from app.usage.samples import COUNTER_LABELS, SampleSet
 
-COUNTERS = ("prompt_tokens", "cached_prompt_tokens", "generation_tokens", "requests")
-HISTOGRAMS = ("time_to_first_token", "end_to_end")
+COUNTERS = (
+    *("prompt_tokens", "cached_prompt_tokens", "generation_tokens", "reasoning_tokens"),
+    "requests",
+)
+HISTOGRAMS = ("time_to_first_token", "inter_token", "end_to_end", "queue_time")
 GAUGES = ("running", "waiting")
+# Of these one figure is enough: the mean of the window, what was last said.
+FIGURES = (("cache_usage", MEAN), ("startup", NEWEST))
 _REPLICA = ("namespace", "pod", "target")
+_ADAPTERS = "adapters"
+_ADAPTER_COLUMNS = ("namespace", "pod", "target", "engine", "adapter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingHarvest:
-    """Sample sets with `COUNTER_LABELS`; a birth's value is in milliseconds since the epoch."""
+    """Sample sets with `COUNTER_LABELS`; a birth's value is in milliseconds since the epoch.
+
+    ``gauges`` has ``running`` and ``waiting`` with all samples, ``cache_usage`` (a ratio) with the
+    mean of the window as the one sample of each series, and ``startup`` (seconds) likewise.
+    ``borders`` are the buckets' samples that were asked for of every series. ``adapters`` has the
+    columns namespace, pod, target, engine and adapter: what was loaded beside the models.
+    """
 
     counters: SampleSet
     buckets: SampleSet
+    borders: SampleSet
     births: SampleSet
     gauges: SampleSet
+    adapters: pd.DataFrame
 
 
 def serving_asks(inquiry: Inquiry) -> list[Ask]:
@@ -49,7 +63,9 @@ def serving_asks(inquiry: Inquiry) -> list[Ask]:
     the borders, its growth is the difference of its samples next to them.
     """
     start_ms, end_ms = inquiry.window.start_ms, inquiry.window.end_ms
-    asks: list[Ask] = []
+    asks = _recognizing(inquiry)
+    if inquiry.exporter.recognized_by and not asks:
+        return []
     for name in COUNTERS:
         asks += inquiry.asks(name, RAW_SAMPLES, _whole(inquiry))
         asks += inquiry.asks(name, RAW_SAMPLES, *_borders(inquiry), purpose=Purpose.BIRTHS)
@@ -59,29 +75,30 @@ def serving_asks(inquiry: Inquiry) -> list[Ask]:
         first, _ = _borders(inquiry)
         fallen = Span(start_ms=first.start_ms, end_ms=end_ms)
         asks += inquiry.asks(name, EVER_RESET, fallen, purpose=Purpose.RESETS)
+    window = Span(start_ms=start_ms, end_ms=end_ms)
     for name in GAUGES:
-        asks += inquiry.asks(name, RAW_SAMPLES, Span(start_ms=start_ms, end_ms=end_ms))
+        asks += inquiry.asks(name, RAW_SAMPLES, window)
+    for name, template in (*FIGURES, (_ADAPTERS, NEWEST)):
+        asks += inquiry.asks(name, template, window)
     return asks
 
 
 def serving_harvest(
     inquiry: Inquiry, answered: Sequence[Answered], *, counter_lookback_ms: int
 ) -> ServingHarvest:
-    """Put the answers together, and ask for all samples of what did not run through quietly."""
-    counters = concatenated([_one(answered, name) for name in COUNTERS], COUNTER_LABELS)
-    borders = concatenated([_one(answered, name) for name in HISTOGRAMS], COUNTER_LABELS)
+    """Put the engine's answers together, and ask for all samples of what did not run quietly."""
+    answered = _of_engine(inquiry, answered)
+    counters = _together(inquiry, answered, COUNTERS)
+    borders = _together(inquiry, answered, HISTOGRAMS)
     own_births = concatenated(
-        [
-            samples
-            for name in (*COUNTERS, *HISTOGRAMS)
-            for samples in chosen(answered, name, Purpose.BIRTHS)
-        ],
+        [answer.samples for answer in answered if answer.ask.purpose is Purpose.BIRTHS],
         COUNTER_LABELS,
     )
     labels = pd.concat([counters.labels, borders.labels], ignore_index=True)
     by_process = process_births(inquiry, labels, own_births, _borders(inquiry))
     births = concatenated([own_births, by_process], COUNTER_LABELS)
-    restless = _restless(inquiry, answered, [counters, borders, births])
+    fallen = [answer.samples for answer in answered if answer.ask.purpose is Purpose.RESETS]
+    restless = _restless(inquiry, fallen, [counters, borders, births])
     whole = _everything(inquiry, HISTOGRAMS, restless, Purpose.SAMPLES)
     buckets = united([borders, *whole], COUNTER_LABELS)
     own_births = united(
@@ -98,10 +115,95 @@ def serving_harvest(
     births = concatenated([births, bucket_births], COUNTER_LABELS)
     counters = with_earlier_samples(inquiry, COUNTERS, counters, births, counter_lookback_ms)
     buckets = with_earlier_samples(inquiry, HISTOGRAMS, buckets, births, counter_lookback_ms)
-    gauges = concatenated([_one(answered, name) for name in GAUGES], COUNTER_LABELS)
-    _record(inquiry, counters=counters, borders=borders, gauges=gauges)
-    _record_beginnings(inquiry, [counters, buckets])
-    return ServingHarvest(counters=counters, buckets=buckets, births=births, gauges=gauges)
+    gauges = _together(inquiry, answered, (*GAUGES, *(name for name, _ in FIGURES)))
+    if not inquiry.exporter.parts("startup"):
+        gauges = concatenated([gauges, startups(inquiry, own_births)], COUNTER_LABELS)
+    return ServingHarvest(
+        counters=counters,
+        buckets=buckets,
+        borders=borders,
+        births=births,
+        gauges=gauges,
+        adapters=_adapters(inquiry, chosen(answered, _ADAPTERS)),
+    )
+
+
+def _recognizing(inquiry: Inquiry) -> list[Ask]:
+    """Ask for the targets that publish what only this engine does."""
+    window = Span(start_ms=inquiry.window.start_ms, end_ms=inquiry.window.end_ms)
+    asks = []
+    for name in inquiry.exporter.recognized_by:
+        if name not in inquiry.names:
+            continue
+        alias = Alias(name=name)
+        meaning = Meaning(
+            name="recognized",
+            type=MetricType.GAUGE,
+            unit="any",
+            reason="Tells the engine's targets from others'.",
+            aliases=(alias,),
+        )
+        query = NEWEST.over(Selector(name), window.start_ms, window.end_ms)
+        asks.append(
+            Ask(
+                exporter=inquiry.exporter,
+                meaning=meaning,
+                alias=alias,
+                purpose=Purpose.TARGETS,
+                question=(query,),
+            )
+        )
+    return asks
+
+
+def _of_engine(inquiry: Inquiry, answered: Sequence[Answered]) -> list[Answered]:
+    """Return the engine's answers, without series of targets that are none of the engine's."""
+    mine = [answer for answer in answered if answer.ask.exporter is inquiry.exporter]
+    if not inquiry.exporter.recognized_by:
+        return mine
+    told = [answer.samples.labels for answer in mine if answer.ask.purpose is Purpose.TARGETS]
+    known = _replicas(pd.concat(told, ignore_index=True)) if told else None
+    if known is None:
+        return []
+    found = []
+    for answer in mine:
+        ours = keep_series(answer.samples, _replicas(answer.samples.labels).isin(known))
+        found.append(Answered(answer.ask, ours))
+        if answer.ask.purpose is Purpose.SAMPLES:
+            key = (answer.ask.meaning.name, answer.ask.alias.name)
+            inquiry.report.series[key] = len(ours.labels)
+    return found
+
+
+def _together(inquiry: Inquiry, answered: Sequence[Answered], names: Sequence[str]) -> SampleSet:
+    """Return the samples of several quantities: each part under one name at a time."""
+    return concatenated(
+        [
+            preferred(chosen(answered, part.name), COUNTER_LABELS, _REPLICA)
+            for name in names
+            for part in inquiry.exporter.parts(name)
+        ],
+        COUNTER_LABELS,
+    )
+
+
+def no_adapters() -> pd.DataFrame:
+    """Return an empty frame of adapters."""
+    return pd.DataFrame({name: pd.Series([], dtype="str") for name in _ADAPTER_COLUMNS})
+
+
+def _adapters(inquiry: Inquiry, told: Sequence[SampleSet]) -> pd.DataFrame:
+    """Return the adapters that label lists name, one row each."""
+    names = inquiry.exporter.label_names(_ADAPTERS)
+    rows = set()
+    for samples in told:
+        for row in samples.labels.itertuples(index=False):
+            labels = orjson.loads(str(row.series))
+            listed = next((labels[name] for name in names if labels.get(name)), "")
+            replica = (row.namespace, row.pod, row.target, row.engine)
+            rows |= {(*replica, name.strip()) for name in listed.split(",") if name.strip()}
+    frame = pd.DataFrame(sorted(rows), columns=list(_ADAPTER_COLUMNS))
+    return frame.astype("str") if rows else no_adapters()
 
 
 def _whole(inquiry: Inquiry) -> Span:
@@ -124,13 +226,8 @@ def _borders(inquiry: Inquiry) -> tuple[Span, Span]:
     )
 
 
-def _one(answered: Sequence[Answered], name: str) -> SampleSet:
-    """Return a meaning's samples, each replica under one name at a time."""
-    return preferred(chosen(answered, name), COUNTER_LABELS, _REPLICA)
-
-
 def _restless(
-    inquiry: Inquiry, answered: Sequence[Answered], families: Sequence[SampleSet]
+    inquiry: Inquiry, fallen: Sequence[SampleSet], families: Sequence[SampleSet]
 ) -> pd.DataFrame:
     """Return the replicas that restarted, came or went in the window, as series of theirs.
 
@@ -140,10 +237,8 @@ def _restless(
     first, last = _borders(inquiry)
     moved = [samples.labels[~_at_both(samples, first, last)] for samples in families]
     births = families[-1]
-    fallen = [
-        samples.labels for name in HISTOGRAMS for samples in chosen(answered, name, Purpose.RESETS)
-    ]
-    together = pd.concat([*moved, births.labels[_changed(births)], *fallen], ignore_index=True)
+    fell = [samples.labels for samples in fallen]
+    together = pd.concat([*moved, births.labels[_changed(births)], *fell], ignore_index=True)
     return together.drop_duplicates(list(_REPLICA))
 
 
@@ -177,58 +272,14 @@ def _everything(
             name, RAW_SAMPLES, _whole(inquiry), purpose=purpose, matchers=matchers
         )
     ]
-    sets = []
+    found = []
     for answer in answers(inquiry.source, asks, inquiry.report):
         wanted = _replicas(answer.samples.labels).isin(_replicas(restless))
-        sets.append(keep_series(answer.samples, wanted))
+        found.append(Answered(answer.ask, keep_series(answer.samples, wanted)))
     if purpose is Purpose.BIRTHS:
-        return sets
-    return [
-        preferred(
-            [samples for ask, samples in zip(asks, sets, strict=True) if ask.meaning.name == name],
-            COUNTER_LABELS,
-            _REPLICA,
-        )
-        for name in names
-    ]
+        return [answer.samples for answer in found]
+    return [_together(inquiry, found, names)]
 
 
 def _replicas(labels: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(labels[list(_REPLICA)])
-
-
-def _record(
-    inquiry: Inquiry, *, counters: SampleSet, borders: SampleSet, gauges: SampleSet
-) -> None:
-    """Write down the evidence of each family, and copies."""
-    start_ms, end_ms = inquiry.window.start_ms, inquiry.window.end_ms
-    slots = inquiry.window.length_ms // inquiry.scrape_ms
-    for name in (*COUNTERS, *GAUGES, *HISTOGRAMS):
-        together = borders if name in HISTOGRAMS else gauges if name in GAUGES else counters
-        mine = together.labels["quantity"] == QUANTITIES.get(name, name)
-        samples = keep_series(together, mine.to_numpy())
-        # Of buckets only what lies at the end border was asked for of every series.
-        low_ms = end_ms - 2 * inquiry.scrape_ms if name in HISTOGRAMS else start_ms
-        series, seen = count_once(samples, low_ms, end_ms)
-        expected = series * (2 if name in HISTOGRAMS else slots)
-        inquiry.report.evidence.append(EvidenceRow(name, expected, seen))
-        note_copies(inquiry, name, samples)
-
-
-def _record_beginnings(inquiry: Inquiry, sets: Sequence[SampleSet]) -> None:
-    """Write down of how many series a sample before the window is known.
-
-    Growth begins there: without that sample the window's own ones are as many, and tell less.
-    """
-    start_ms = inquiry.window.start_ms
-    known = {identity for one in sets for identity in _identities(one, one.at_ms < start_ms)}
-    grows = {identity for one in sets for identity in _identities(one, one.at_ms >= start_ms)}
-    row = EvidenceRow("counter_beginnings", len(grows), len(known & grows))
-    inquiry.report.evidence.append(row)
-
-
-def _identities(samples: SampleSet, chosen_samples: npt.NDArray[np.bool_]) -> "pd.Series[str]":
-    """Return the identities of the series that any of the chosen samples belongs to."""
-    series = np.unique(samples.series_of_samples()[chosen_samples])
-    identities: pd.Series[str] = samples.labels["identity"].iloc[series]
-    return identities

@@ -22,6 +22,7 @@ _TOKEN_COLUMNS = (
     "prompt_tokens",
     "cached_prompt_tokens",
     "generation_tokens",
+    "reasoning_tokens",
     "requests_stop",
     "requests_length",
     "requests_abort",

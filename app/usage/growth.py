@@ -16,7 +16,10 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-_LOGICAL = ["namespace", "pod", "target", "model", "quantity", "outcome", "le"]
+_LOGICAL = [
+    *("namespace", "pod", "target", "model", "quantity", "outcome", "le"),
+    *("engine", "layer", "role"),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,8 @@ class Increments:
 
     ``grown`` is the growth since the sample before, ``uncounted`` a first value that may be older
     than the window. ``carried`` says that the growth crossed a gap, ``reset`` that the counter had
-    started again. ``copies`` is, per series, how many copies of it were left out.
+    started again, ``fresh`` that it was born in the window and this is its first sample. ``copies``
+    is, per series, how many copies of it were left out.
     """
 
     labels: pd.DataFrame
@@ -36,6 +40,7 @@ class Increments:
     uncounted: Int64s
     carried: Bools
     reset: Bools
+    fresh: Bools
 
 
 def increments(
@@ -78,6 +83,7 @@ def increments(
         uncounted=np.where(follows | fresh, 0, value)[inside],
         carried=((step > 0) & (at - since > gap_ms))[inside],
         reset=reset[inside],
+        fresh=fresh[inside],
     )
 
 

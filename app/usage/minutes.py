@@ -10,6 +10,7 @@ from app.units.window import Window
 from app.usage import frames
 from app.usage.growth import Increments
 from app.usage.kinds import Quantity
+from app.usage.layers import authoritative
 from app.usage.replicas import ReplicaNames
 from app.usage.samples import SampleSet
 from app.usage.timelines import fullest_copies
@@ -57,26 +58,33 @@ def service_minutes(
 ) -> pd.DataFrame:
     """Return `SERVICE_MINUTES` for each minute in which a service has a sample.
 
-    Growth belongs to the minute of its sample. Running and waiting are each replica's mean over
-    the minute's samples, summed over the replicas.
+    Labels have canonical models; only what is `authoritative` among them counts. Growth belongs to
+    the minute of its sample. Running and waiting are each replica's mean over the minute's samples,
+    summed over the replicas. Cache use is one figure for the window: the mean of the replicas'.
     """
-    counter_labels = names.identified(counted.labels)
-    gauge_labels = names.identified(gauges.labels)
-    both = pd.concat([counter_labels, gauge_labels])[["workload_id", "model_id"]]
+    counts, shown = authoritative(counted.labels), authoritative(gauges.labels)
+    counters = names.identified(counted.labels.loc[counts])
+    gauge_labels = names.identified(gauges.labels.loc[shown])
+    both = pd.concat([counters, gauge_labels])[["workload_id", "model_id"]]
     services = pd.MultiIndex.from_frame(both.drop_duplicates()).sort_values()
     grid = _Grid(window, services)
-    cell = grid.cell(grid.rows_of(counter_labels)[counted.series], counted.at_ms)
-    quantity = counter_labels["quantity"].to_numpy(dtype=object)[counted.series]
+    chosen = counts[counted.series]
+    row = (np.cumsum(counts) - 1)[counted.series[chosen]]
+    cell = grid.cell(grid.rows_of(counters)[row], counted.at_ms[chosen])
+    quantity = counters["quantity"].to_numpy(dtype=object)[row]
+    grown = counted.grown[chosen]
     seen = np.zeros(grid.cells, dtype=bool)
     columns: dict[str, Int64s | Float64s] = {}
     for name, column in _COUNTED.items():
         mine = quantity == name
         columns[column] = np.zeros(grid.cells, dtype=np.int64)
-        np.add.at(columns[column], cell[mine], counted.grown[mine])
+        np.add.at(columns[column], cell[mine], grown[mine])
         seen[cell[mine]] = True
+    gauges = _only(gauges, shown)
     for name in ("running", "waiting"):
         columns[name] = _gauge(grid, gauges, gauge_labels, name)
         seen |= ~np.isnan(columns[name])
+    columns["cache_use"] = np.repeat(_figure(grid, gauges, gauge_labels), grid.minutes)
     kept = np.flatnonzero(seen)
     service, minute = np.divmod(kept, grid.minutes)
     frame = pd.DataFrame(
@@ -89,6 +97,26 @@ def service_minutes(
     )
     ordered: pd.DataFrame = frame[list(frames.SERVICE_MINUTES.columns)]
     return ordered
+
+
+def _only(samples: SampleSet, chosen: npt.NDArray[np.bool_]) -> SampleSet:
+    """Return the chosen series."""
+    lengths = np.diff(samples.first)
+    kept = np.repeat(chosen, lengths)
+    first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths[chosen])])
+    labels = samples.labels.loc[chosen].reset_index(drop=True)
+    return SampleSet(labels, first, samples.at_ms[kept], samples.value[kept])
+
+
+def _figure(grid: _Grid, gauges: SampleSet, labels: pd.DataFrame) -> Float64s:
+    """Return the mean of the series' cache use for each service, NaN where there is none."""
+    chosen = fullest_copies(gauges) & (labels["quantity"] == "cache_usage").to_numpy()
+    chosen &= np.diff(gauges.first) > 0
+    service = grid.rows_of(labels)[chosen]
+    said = gauges.value[gauges.first[1:][chosen] - 1]
+    total = np.bincount(service, weights=said, minlength=len(grid.services))
+    count = np.bincount(service, minlength=len(grid.services))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _gauge(grid: _Grid, gauges: SampleSet, labels: pd.DataFrame, name: str) -> Float64s:

@@ -37,14 +37,16 @@ def no_samples(columns: tuple[str, ...]) -> SampleSet:
     return SampleSet(labels, np.zeros(1, dtype=np.int64), empty, empty.astype(np.float64))
 
 
-# One series a device (whole GPU or MIG instance) and holder label. `device` is the physical UUID,
-# `instance` the MIG instance id or ''. `hostname` and `node` are the exporter's and the scraper's
-# idea of the node, '' where absent. `namespace` and `pod` name the holder or are ''.
-# `identity` is equal for copies of one series (HA Prometheus, doubled scrape, same device and
-# holder); `series` is the whole label text, for ties.
+# One series a device (whole, or a part of it) and holder label. `device` is the physical UUID, or
+# host and number where the exporter knows none; `instance` the MIG instance id, partition, tile or
+# core, or '' for the whole device; `profile` its MIG profile or AMD partition type, or ''.
+# `hostname` and `node` are the exporter's and the scraper's idea of the node, '' where absent.
+# `namespace` and `pod` name the holder or are ''. `identity` is equal for copies of one series (HA
+# Prometheus, doubled scrape, same device and holder); `series` is the whole label text, for ties.
 DEVICE_LABELS = (
     "device",
     "instance",
+    "profile",
     "hostname",
     "node",
     "namespace",
@@ -56,8 +58,10 @@ DEVICE_LABELS = (
 
 # One series a counter of a serving replica. `namespace` and `pod` name the replica, `target` the
 # scrape address, `model` the served model name as published, `outcome` a finished reason or '',
-# `le` a bucket bound or ''. `quantity` is the name of a `Quantity`. `identity` is equal for copies
-# of one series; `series` is the whole label text.
+# `le` a bucket bound or ''. `quantity` is the name of a `Quantity`. `engine` is the catalogue's
+# name of what counted, `layer` is "engine", "frontend" or "router": only an engine's figures are
+# totals, another layer repeats them. `role` is "prefill", "decode" or ''. `identity` is equal for
+# copies of one series; `series` is the whole label text.
 COUNTER_LABELS = (
     "namespace",
     "pod",
@@ -66,6 +70,9 @@ COUNTER_LABELS = (
     "quantity",
     "outcome",
     "le",
+    "engine",
+    "layer",
+    "role",
     "identity",
     "series",
 )

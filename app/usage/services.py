@@ -1,30 +1,47 @@
 """What services served: tokens, requests, latencies and cold starts, by workload and model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from app.units.window import Window
 from app.usage import frames
-from app.usage.growth import growth_of, increments
+from app.usage.appearing import without_false_gaps
+from app.usage.growth import Increments, growth_of, increments
 from app.usage.inventory import Workload
 from app.usage.kinds import LatencyMetric, Quantity
+from app.usage.layers import authoritative, repeated
 from app.usage.minutes import service_minutes
+from app.usage.models import ModelTable
 from app.usage.notes import Note, notes_frame
+from app.usage.pod_births import with_pod_births
+from app.usage.published_models import (
+    PublishedModels,
+    adapter_notes,
+    no_adapters,
+    running_adapters,
+)
 from app.usage.replicas import ReplicaNames
 from app.usage.samples import SampleSet
+from app.usage.serving_pods import NOTHING_KNOWN, KnownModels, ServingPod
+from app.usage.silent_services import engine_starts, silent_services, with_silent_services
+from app.usage.united_pods import united_replicas
 
 _TOKENS = {
     Quantity.PROMPT_TOKENS.name: "prompt_tokens",
     Quantity.CACHED_PROMPT_TOKENS.name: "cached_prompt_tokens",
     Quantity.GENERATION_TOKENS.name: "generation_tokens",
+    Quantity.REASONING_TOKENS.name: "reasoning_tokens",
 }
 _OUTCOMES = {name: f"requests_{name}" for name in ("stop", "length", "abort", "error")}
 _REQUESTS = [*_OUTCOMES.values(), "requests_other"]
 _METRICS = {
     Quantity.TIME_TO_FIRST_TOKEN_BUCKET.name: int(LatencyMetric.TIME_TO_FIRST_TOKEN),
     Quantity.END_TO_END_BUCKET.name: int(LatencyMetric.END_TO_END),
+    Quantity.INTER_TOKEN_BUCKET.name: int(LatencyMetric.INTER_TOKEN),
+    Quantity.QUEUE_TIME_BUCKET.name: int(LatencyMetric.QUEUE_TIME),
 }
 _SERVICE = ["workload_id", "model_id"]
 
@@ -33,20 +50,24 @@ _SERVICE = ["workload_id", "model_id"]
 class ServingMetrics:
     """What inference engines said, with `COUNTER_LABELS`; see `growth.increments` for births.
 
-    ``gauges`` has the quantities ``running`` and ``waiting``.
+    ``gauges`` has the quantities ``running`` and ``waiting``, and one figure a series of the window
+    for ``cache_usage`` (the mean, a ratio) and ``startup`` (seconds). ``adapters`` has the columns
+    namespace, pod, target and adapter: the LoRA adapters that were loaded.
     """
 
     counters: SampleSet
     buckets: SampleSet
     births: SampleSet
     gauges: SampleSet
+    adapters: pd.DataFrame = field(default_factory=no_adapters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceFacts:
     """Frames of what was served, and the workloads and models that they name by identity.
 
-    ``workloads`` are only those that no hold names.
+    ``workloads`` are only those that no hold names. ``table`` joins the names that others call the
+    models by.
     """
 
     token_usage: pd.DataFrame
@@ -55,6 +76,7 @@ class ServiceFacts:
     cold_starts: pd.DataFrame
     workloads: tuple[Workload, ...]
     models: tuple[str, ...]
+    table: ModelTable
     notes: pd.DataFrame
 
 
@@ -67,34 +89,77 @@ def serve(
     cluster: str,
     scrape_ms: int,
     lookback_ms: int,
+    known: KnownModels = NOTHING_KNOWN,
 ) -> ServiceFacts:
     """Return what each service served in ``window``.
 
     ``holds`` (`HOLDS`) tell the workload of a pod: the one that held last, where a name was used
-    again. ``readiness`` has hold_id, workload_id, scheduled_ms and ready_ms (all int64) of holds
-    whose pod became ready; those of services are cold starts.
+    again, and ``known`` what those pods say they serve and what models are called.
+    ``readiness`` has hold_id, workload_id, scheduled_ms and ready_ms (all int64) of holds whose pod
+    became ready; those of services are cold starts. Of layers that repeat each other one counts
+    (`authoritative`).
     """
-    counted = increments(window, metrics.counters, metrics.births, scrape_ms, lookback_ms)
-    observed = increments(window, metrics.buckets, metrics.births, scrape_ms, lookback_ms)
-    names = ReplicaNames(cluster, window, holds)
-    counters = names.identified(growth_of(counted))
-    buckets = names.identified(growth_of(observed))
-    minutes = service_minutes(window, counted, metrics.gauges, names)
-    tokens = _token_usage(window, counters)
-    models = {
-        str(model)
-        for rows in (counters, buckets, metrics.gauges.labels)
-        for model in rows["model"].unique()
-    }
+    # Of pods of one name, or of two words on one pod, the last counts.
+    touching = [pod for pod in known.pods if pod.touches(window)]
+    present = [*{(pod.namespace, pod.pod): pod for pod in touching}.values()]
+    counted, observed = _increments(window, metrics, known, scrape_ms, lookback_ms)
+    published = (counted.labels, observed.labels, metrics.gauges.labels)
+    adapters = running_adapters(metrics.adapters, counted.labels)
+    named = PublishedModels(known.entries, present, published, adapters)
+    counters, buckets = named.named(growth_of(counted)), named.named(growth_of(observed))
+    counts = authoritative(counters)
+    united = united_replicas(published, present)
+    names = ReplicaNames(cluster, window, holds, _serving(present, named), united)
+    names.join_silent(counters.loc[counts])
+    kept = names.identified(counters.loc[counts])
+    gauges = replace(metrics.gauges, labels=named.named(metrics.gauges.labels))
+    counted = replace(counted, labels=named.named(counted.labels))
+    minutes = service_minutes(window, counted, gauges, names)
+    buckets = names.identified(buckets.loc[authoritative(buckets)])
+    tokens = with_silent_services(window, _token_usage(window, kept), present, named)
+    notes = [*_notes(kept), *repeated(counters, counts), *names.joined(kept)]
+    notes += [*adapter_notes(adapters), *named.unmatched(kept), *silent_services(present, tokens)]
+    starts = _cold_starts(window, readiness, tokens, engine_starts(window, gauges, holds))
     return ServiceFacts(
         token_usage=frames.TOKEN_USAGE.validate(tokens),
         latency_usage=frames.LATENCY_USAGE.validate(_latency_usage(window, buckets)),
         service_minutes=frames.SERVICE_MINUTES.validate(minutes),
-        cold_starts=frames.COLD_STARTS.validate(_cold_starts(window, readiness, tokens)),
+        cold_starts=frames.COLD_STARTS.validate(starts),
         workloads=tuple(names.own[identity] for identity in sorted(names.own)),
-        models=tuple(sorted(models - {""})),
-        notes=notes_frame(_notes(counters)),
+        models=tuple(sorted({*names.models, *map(named.of_pod, present)} - {""})),
+        table=named.table,
+        notes=notes_frame(notes),
     )
+
+
+def _increments(
+    window: Window, metrics: ServingMetrics, known: KnownModels, scrape_ms: int, lookback_ms: int
+) -> tuple[Increments, Increments]:
+    """Return what counters and buckets grew by; what tells no birth is as old as its pod."""
+    # What began before any sample that is looked at moves nothing.
+    young = [pod for pod in known.pods if (pod.born_ms or 0) >= window.start_ms - lookback_ms]
+    counted, observed = (
+        increments(
+            window,
+            samples,
+            with_pod_births(metrics.births, samples.labels, young),
+            scrape_ms,
+            lookback_ms,
+        )
+        for samples in (metrics.counters, metrics.buckets)
+    )
+    scraped = [metrics.counters, metrics.gauges]
+    return without_false_gaps(counted, scraped, scrape_ms), observed
+
+
+def _serving(pods: Sequence[ServingPod], named: PublishedModels) -> dict[tuple[str, str], set[int]]:
+    """Return which workloads serve a model by their pods' own word, by namespace and model."""
+    serving: dict[tuple[str, str], set[int]] = {}
+    for pod in pods:
+        model = named.of_pod(pod)
+        if model:
+            serving.setdefault((pod.namespace, model), set()).add(pod.workload_id)
+    return serving
 
 
 def _token_usage(window: Window, counters: pd.DataFrame) -> pd.DataFrame:
@@ -162,8 +227,13 @@ def _bound(text: str) -> float:
         return float("nan")
 
 
-def _cold_starts(window: Window, readiness: pd.DataFrame, tokens: pd.DataFrame) -> pd.DataFrame:
-    """Return seconds from scheduled to ready of the services' pods that became ready inside."""
+def _cold_starts(
+    window: Window, readiness: pd.DataFrame, tokens: pd.DataFrame, engine: Mapping[int, float]
+) -> pd.DataFrame:
+    """Return seconds from scheduled to ready of the services' pods that became ready inside.
+
+    ``engine`` has, by hold, what the engine itself says that it took to start.
+    """
     ready = readiness["ready_ms"]
     inside = (ready >= window.start_ms) & (ready < window.end_ms)
     serving = readiness["workload_id"].isin(tokens["workload_id"])
@@ -174,6 +244,9 @@ def _cold_starts(window: Window, readiness: pd.DataFrame, tokens: pd.DataFrame) 
             "workload_id": rows["workload_id"].to_numpy(dtype=np.int64),
             "hold_id": rows["hold_id"].to_numpy(dtype=np.int64),
             "seconds": ((rows["ready_ms"] - rows["scheduled_ms"]) / 1000.0).to_numpy(dtype=float),
+            "engine_seconds": np.array(
+                [engine.get(hold, np.nan) for hold in rows["hold_id"].tolist()], dtype=np.float64
+            ),
         }
     )
     return frame.sort_values(["workload_id", "hold_id"], ignore_index=True)

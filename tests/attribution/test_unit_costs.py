@@ -221,6 +221,42 @@ def test_what_no_known_gpu_served_is_not_free() -> None:
     assert row["unit_cost_reason"].startswith("unheld")
 
 
+def test_an_engine_that_counts_nothing_is_neither_free_nor_cheap() -> None:
+    row = row_of(costs_of([tokens(prompt_tokens=None, generation_tokens=None)], [cost()]))
+
+    assert row["total_nanos"] == 100 * CENT
+    assert row["cost_per_million_tokens"] is None
+    assert row["cost_per_request"] is None
+    assert row["complete"] is False
+    assert row["unit_cost_reason"].startswith("silent")
+
+
+def test_the_money_of_a_silent_engine_is_not_divided_by_what_others_counted() -> None:
+    silent = tokens(
+        workload_id=2, prompt_tokens=None, cached_prompt_tokens=None, generation_tokens=None
+    )
+    asked = {**silent, "workload_id": 3, "requests_stop": 4}
+    paid = [cost(), cost(workload_id=2), cost(workload_id=3)]
+
+    both = row_of(costs_of([tokens(requests_stop=4), asked], [paid[0], paid[2]]))
+    assert both["cost_per_million_prompt_tokens"] is None
+    assert both["cost_per_million_tokens"] is None
+    assert both["cost_per_request"] == Decimal("0.25")
+    three = row_of(costs_of([tokens(requests_stop=4), silent, asked], paid))
+    assert three["cost_per_request"] is None
+    assert three["total_nanos"] == 300 * CENT
+
+
+def test_reasoning_tokens_are_shown_and_weigh_nothing() -> None:
+    plain = costs_of([tokens(), tokens(model_id=QWEN, generation_tokens=750)], [cost()])
+    thinking = costs_of(
+        [tokens(), tokens(model_id=QWEN, generation_tokens=750, reasoning_tokens=700)], [cost()]
+    )
+
+    assert thinking["cost_nanos"].tolist() == plain["cost_nanos"].tolist()
+    assert row_of(thinking)["reasoning_tokens"] == 700
+
+
 def test_tokens_without_a_gpu_do_not_make_those_of_others_cheaper() -> None:
     rows = costs_of([tokens(), tokens(workload_id=2)], [cost()])
 

@@ -31,6 +31,10 @@ def an_inference() -> pd.DataFrame:
             "cold_start_p50_seconds": [float("nan"), float("nan")],
             "complete": [True, False],
             "unit_cost_reason": pd.Series(["", "unpriced"], dtype="str"),
+            "reasoning_tokens": pd.array([400_000, pd.NA], dtype="Int64"),
+            "inter_token_p50_seconds": [0.02, float("nan")],
+            "inter_token_p95_seconds": [0.04, float("nan")],
+            "queue_p95_seconds": [0.0, float("nan")],
         }
     )
     return inference_schema(["model"]).validate(frame)
@@ -43,7 +47,8 @@ def test_the_columns_have_the_names_and_the_order_of_the_interface() -> None:
         "model,requests,failed_requests,prompt_tokens,cached_prompt_tokens,generation_tokens,"
         "gpu_seconds,total_cost,cost_per_request,cost_per_million_prompt_tokens,"
         "cost_per_million_generation_tokens,cost_per_million_tokens,active_ratio,ttft_p50_seconds,"
-        "ttft_p95_seconds,e2e_p95_seconds,cold_start_p50_seconds,complete,unit_cost_reason"
+        "ttft_p95_seconds,e2e_p95_seconds,cold_start_p50_seconds,complete,unit_cost_reason,"
+        "reasoning_tokens,inter_token_p50_seconds,inter_token_p95_seconds,queue_p95_seconds"
     )
 
 
@@ -56,6 +61,7 @@ def test_unit_costs_are_decimals_to_a_nano() -> None:
     assert row["active_ratio"] == Decimal("0.1235")
     assert row["cold_start_p50_seconds"] is None
     assert row["cached_prompt_tokens"] == 1_000
+    assert (row["reasoning_tokens"], row["queue_p95_seconds"]) == (400_000, Decimal(0))
 
 
 def test_what_nobody_can_say_is_empty_and_has_a_reason() -> None:

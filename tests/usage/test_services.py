@@ -84,6 +84,7 @@ def test_what_an_engine_does_not_publish_is_null() -> None:
     assert nulls.tolist() == [
         "prompt_tokens",
         "cached_prompt_tokens",
+        "reasoning_tokens",
         "requests_stop",
         "requests_length",
         "requests_abort",
@@ -132,6 +133,14 @@ def test_a_name_used_again_means_the_hold_that_started_last() -> None:
     facts = served(counter_samples(rising("GENERATION_TOKENS", 5)), holds=(second, first, later))
 
     assert facts.token_usage["workload_id"].tolist() == [51]
+
+
+def test_a_pod_that_ended_in_the_windows_first_second_still_is_its_workloads() -> None:
+    hold = a_hold(1, workload_id=50, pod="ranker-0", start_ms=T0 - HOUR, end_ms=T0)
+    facts = served(counter_samples(rising("GENERATION_TOKENS", 5)), holds=(hold,))
+
+    assert facts.token_usage["workload_id"].tolist() == [50]
+    assert not facts.workloads
 
 
 def test_a_first_value_of_unknown_age_is_named() -> None:

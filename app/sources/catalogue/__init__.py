@@ -1,124 +1,113 @@
 """What exporters and engines call things: names, units and labels, read from the files beside."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict
 
-from app.errors import GpuledgerError
+from app.sources.catalogue.engines import ENGINES, EngineFile, engine_of
+from app.sources.catalogue.gateway_files import Gateway, GatewayFile, load_gateways
+from app.sources.catalogue.meanings import (
+    Alias,
+    CatalogueError,
+    Exporter,
+    Layer,
+    Meaning,
+    MetricType,
+)
 
+__all__ = (
+    "Alias",
+    "Catalogue",
+    "CatalogueError",
+    "EngineFile",
+    "Exporter",
+    "Gateway",
+    "GatewayFile",
+    "Layer",
+    "Meaning",
+    "MetricType",
+    "engine_of",
+    "load_catalogue",
+    "read_exporter",
+    "refuse_taken_names",
+)
 
-class CatalogueError(GpuledgerError):
-    """A catalogue file lacks a meaning that the code asks for."""
-
-
-class MetricType(StrEnum):
-    """How a metric's samples are to be read."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alias:
-    """One published name of a meaning; ``scale`` turns its unit into the meaning's."""
-
-    name: str
-    scale: float = 1.0
-    since: str = ""
-    until: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
-    """A quantity and the names it has or had, the preferred one first.
-
-    ``highest`` is the largest possible value after scaling, ``blanks`` are values before scaling
-    that stand for "not known".
-    """
-
-    name: str
-    type: MetricType
-    unit: str
-    reason: str
-    aliases: tuple[Alias, ...]
-    highest: float | None = None
-    blanks: tuple[float, ...] = ()
-
-    def published(self, names: Collection[str]) -> tuple[Alias, ...]:
-        """Return the aliases that are among the metric names of a server, preferred first."""
-        return tuple(alias for alias in self.aliases if self.series_name(alias) in names)
-
-    def series_name(self, alias: Alias) -> str:
-        """Return the name of the series that carry the quantity: a histogram's are its buckets."""
-        return f"{alias.name}_bucket" if self.type is MetricType.HISTOGRAM else alias.name
-
-    def birth_name(self, alias: Alias) -> str:
-        """Return the name of the series that tell when a counter or histogram was created."""
-        return f"{alias.name.removesuffix('_total')}_created"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exporter:
-    """One file: the meanings of an exporter and how it names labels and unknown values.
-
-    ``own_pods`` are parts of the names under which the exporter's own pods run.
-    """
-
-    name: str
-    meanings: tuple[Meaning, ...]
-    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    own_pods: tuple[str, ...] = ()
-    blank_at_least: float | None = None
-    blank_values: tuple[float, ...] = ()
-    resources: tuple[tuple[str, str], ...] = ()
-
-    def meaning(self, name: str) -> Meaning:
-        """Return the meaning called ``name``."""
-        for meaning in self.meanings:
-            if meaning.name == name:
-                return meaning
-        message = f"The catalogue of {self.name} has no meaning {name!r}."
-        raise CatalogueError(message, hint="Add it to the file under app/sources/catalogue.")
-
-    def label_names(self, field: str) -> tuple[str, ...]:
-        """Return the label names that may hold ``field``, the preferred one first.
-
-        Where the scraper's own labels win (honorLabels false), what the exporter says stands under
-        the same name with ``exported_`` before it; so that one comes first.
-        """
-        for name, candidates in self.labels:
-            if name == field:
-                return tuple(f"exported_{label}" for label in candidates) + candidates
-        return ()
+# In the order of preference; each is a file of this package.
+_DEVICE_EXPORTERS = ("dcgm", "amd", "intel", "neuron", "gke", "tpu", "hami")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """All exporters and engines that the collector knows."""
+    """All exporters and engines that the collector knows; engines in the order they are asked.
 
-    dcgm: Exporter
-    vllm: Exporter
+    ``devices`` are the exporters of hardware, the preferred ones first: a device that several of
+    them show is read from the first.
+    """
+
+    devices: tuple[Exporter, ...]
+    engines: tuple[Exporter, ...]
     kube_state_metrics: Exporter
+    gateways: tuple[Gateway, ...] = ()
+
+    @property
+    def dcgm(self) -> Exporter:
+        """NVIDIA's exporter."""
+        return self.devices[0]
+
+    def engine(self, name: str) -> Exporter:
+        """Return the engine called ``name``."""
+        for engine in self.engines:
+            if engine.name == name:
+                return engine
+        message = f"The catalogue has no engine {name!r}."
+        raise CatalogueError(message, hint="Each file of an engine is named after it.")
 
 
-def load_catalogue() -> Catalogue:
-    """Read the files of this package."""
+def load_catalogue(
+    custom: tuple[Exporter, ...] = (), gateways: tuple[GatewayFile, ...] = ()
+) -> Catalogue:
+    """Read the files of this package; engines of the user's own come after them."""
     return Catalogue(
-        dcgm=read_exporter("dcgm.toml"),
-        vllm=read_exporter("vllm.toml"),
+        devices=tuple(read_exporter(f"{name}.toml") for name in _DEVICE_EXPORTERS),
+        engines=(*(read_engine(f"{name}.toml") for name in ENGINES), *custom),
         kube_state_metrics=read_exporter("kube_state_metrics.toml"),
+        gateways=load_gateways(gateways),
     )
+
+
+def refuse_taken_names(custom: Sequence[EngineFile]) -> None:
+    """Raise ValueError if a user's engine has the name of another, or reads what another reads."""
+    taken: dict[str, str] = {}
+    if custom:
+        # What is recognized by more than a name may share it.
+        shipped = [read_engine(f"{name}.toml") for name in ENGINES]
+        taken = {
+            alias.name: engine.name
+            for engine in shipped
+            if not engine.recognized_by
+            for meaning in engine.meanings
+            for alias in meaning.aliases
+            if meaning.name != "process_start"
+        }
+    names = set(ENGINES)
+    for engine in custom:
+        if engine.engine in names:
+            message = f"there is an engine {engine.engine!r} already"
+            raise ValueError(message)
+        names.add(engine.engine)
+        for meaning in engine.meanings:
+            for alias in meaning.aliases:
+                if alias.name in taken:
+                    message = f"{alias.name} is read already, as that of {taken[alias.name]}"
+                    raise ValueError(message)
 
 
 def read_exporter(file_name: str) -> Exporter:
     """Read one file of this package; refuses unknown keys."""
-    text = files(__name__).joinpath(file_name).read_text(encoding="utf-8")
-    parsed = _File.model_validate(tomllib.loads(text))
+    parsed = _File.model_validate(_document(file_name))
     return Exporter(
         name=parsed.exporter,
         meanings=parsed.meanings,
@@ -128,6 +117,16 @@ def read_exporter(file_name: str) -> Exporter:
         blank_values=parsed.blanks.values,
         resources=tuple(parsed.resources.items()),
     )
+
+
+def read_engine(file_name: str) -> Exporter:
+    """Read the file of one engine of this package; refuses unknown keys."""
+    return engine_of(EngineFile.model_validate(_document(file_name)))
+
+
+def _document(file_name: str) -> dict[str, object]:
+    text = files(__name__).joinpath(file_name).read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 class _Blanks(BaseModel):
