@@ -9,6 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from app.units.window import OPEN_MS
+from app.usage.share_policies import MigSharePolicy, SharePolicy, TimeSlicingPolicy
 
 # What is charged to nobody's team; no team may be called so.
 UNOWNED = "unowned"
@@ -30,18 +31,6 @@ class IdlePolicy(StrEnum):
     """Who pays for what was held and did nothing."""
 
     HOLDER = "holder"
-
-
-class TimeSlicingPolicy(StrEnum):
-    """What one sharer of a time-sliced device holds."""
-
-    SLOTS = "slots"
-
-
-class MigSharePolicy(StrEnum):
-    """What a MIG instance is of its device."""
-
-    MAX = "max"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +94,22 @@ class TokenWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
-    """A gateway's key alias and the team that sends tokens with it."""
+    """A key or team alias of a gateway, and the team that pays for the tokens sent with it."""
 
     source: str
     alias: str
     team: str
+    valid_from_ms: int = 0
+    valid_to_ms: int = OPEN_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSource:
+    """A gateway whose tokens say who used the services behind it; it names a catalogue entry."""
+
+    source: str
+    valid_from_ms: int = 0
+    valid_to_ms: int = OPEN_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,7 @@ class Contract:
     policies: tuple[Policies, ...] = ()
     token_weights: tuple[TokenWeights, ...] = ()
     consumers: tuple[Consumer, ...] = ()
+    consumer_sources: tuple[ConsumerSource, ...] = ()
 
     def team_at(self, name: str, at_ms: int) -> Team | None:
         """Return the team's block that counts at the instant."""
@@ -135,6 +136,30 @@ class Contract:
         """Return the platform block that counts at the instant."""
         valid = [one for one in self.platform if one.valid_from_ms <= at_ms < one.valid_to_ms]
         return max(valid, key=lambda one: one.valid_from_ms, default=None)
+
+    def policies_at(self, at_ms: int) -> Policies:
+        """Return the policies that count at the instant; the defaults where no block does."""
+        valid = [one for one in self.policies if one.valid_from_ms <= at_ms < one.valid_to_ms]
+        return max(valid, key=lambda one: one.valid_from_ms, default=Policies())
+
+    def share_policies(self) -> tuple[SharePolicy, ...]:
+        """Return what a share of a device is, from when on: ordered by instant, for all time."""
+        instants = {0}
+        for one in self.policies:
+            instants |= {one.valid_from_ms, one.valid_to_ms}
+        return tuple(self.share_policy_at(at_ms) for at_ms in sorted(instants))
+
+    def share_policies_over(self, start_ms: int, end_ms: int) -> tuple[SharePolicy, ...]:
+        """Return what counts at the start, and what from each later instant of the span."""
+        later = [one for one in self.share_policies() if start_ms < one.from_ms < end_ms]
+        return self.share_policy_at(start_ms), *later
+
+    def share_policy_at(self, at_ms: int) -> SharePolicy:
+        """Return what a share of a device is from the instant on."""
+        policies = self.policies_at(at_ms)
+        return SharePolicy(
+            from_ms=at_ms, mig_share=policies.mig_share, time_slicing=policies.time_slicing
+        )
 
     def weights_at(self, model: str, at_ms: int) -> TokenWeights:
         """Return the token weights of a served model at the instant.

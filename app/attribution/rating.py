@@ -29,6 +29,8 @@ Int64s = npt.NDArray[np.int64]
 class RatingInput:
     """The usage of one cluster, for one or many windows, and everything that prices and owns it.
 
+    The usage is as it was collected, under the default policies of shares; the policies that count
+    are those of the contract behind ``ownership``.
     ``nodes`` has node_id, node_name, provider, region, instance_type, capacity_type; ``holds`` has
     hold_id, namespace, labels (a mapping or pairs) and workload_id; ``gpu_models`` are names by id.
     """
@@ -56,12 +58,14 @@ class Rated:
 def rate(given: RatingInput) -> Rated:
     """Return the charges of the windows: every device-millisecond of the pools on one line.
 
-    Segments are cut where a price, an owner or the billing day changes, only in the pools
+    Segments are cut where a price, an owner, a policy or the billing day changes, only in the pools
     concerned; each one's cost is split over what was used, idle, unmeasured, unallocated, stranded
     and unobserved in it. What nothing prices is a charge without money. Raises
     `UsageMismatchError` if the holds' time is not the pools' held time.
     """
-    capacity = capacity_of(given.pool_usage, given.hold_usage)
+    capacity = capacity_of(
+        given.pool_usage, given.hold_usage, given.ownership.contract.share_policies()
+    )
     segments, holds = capacity.segments, capacity.holds
     if not len(segments.pool):
         nothing = frames.empty(CHARGES)

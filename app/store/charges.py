@@ -1,4 +1,4 @@
-"""The ledger's lines of one cluster, and their rollup by day of the billing zone."""
+"""The ledger's first-hand lines of one cluster, and the rollup of all lines by billing day."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
@@ -17,7 +17,6 @@ from app.store.locking import ensure_partitions, guarded, lock
 from app.store.naming import NameStore
 from app.store.tables.ledger import CHARGE_DAYS, CHARGES, MS_COLUMNS, MS_KINDS, NANO_COLUMNS
 from app.units.window import HOUR_MS, Window, from_ms
-from app.usage.frames import empty
 from app.usage.identity import cluster_id
 
 Int64s = npt.NDArray[np.int64]
@@ -80,12 +79,16 @@ class ChargeStore:
         self._zone = billing_zone
 
     def replace(self, window: Window, charges: pd.DataFrame) -> int:
-        """Store the charges of the window's hours in place of what is there; return how many.
+        """Store first-hand charges of the window's hours in place of those there; return how many.
 
         The days of the billing zone that the window touches are summed up again in the same
-        transaction, from these charges and from the stored ones of their other hours.
+        transaction, from these charges and from the stored ones of their other hours. Lines of
+        redistribution (`app.store.redistribution`) are left alone, and are part of the days.
         """
         CHARGES_FRAME.validate(charges)
+        if charges["step"].any():
+            message = "Redistributed lines are not stored with first-hand charges."
+            raise AssertionError(message)
         hours = charges["window_start_ms"].to_numpy()
         if len(hours) and not (window.start_ms <= hours.min() <= hours.max() < window.end_ms):
             message = f"A charge lies outside {window.start.isoformat()}."
@@ -102,6 +105,7 @@ class ChargeStore:
                     CHARGES.c.cluster_id == self._cluster_id,
                     CHARGES.c.window_start >= window.start_ms,
                     CHARGES.c.window_start < window.end_ms,
+                    CHARGES.c.step == 0,
                 )
             )
             others = self._stored_hours(days, but=window)
@@ -110,13 +114,13 @@ class ChargeStore:
         return len(charges)
 
     def within(self, window: Window) -> pd.DataFrame:
-        """Return the charges of the window's hours, ordered by hour, node and identity."""
+        """Return first-hand charges of the window's hours, ordered by hour, node and identity."""
         selected = ", ".join(
             f"coalesce(cost_nanos, {_NO_MONEY})" if column.name == "cost_nanos" else column.name
             for column in _COLUMNS
         )
         query = (
-            f"SELECT {selected} FROM charges WHERE cluster_id = %(cluster)s"  # noqa: S608 names of ours only
+            f"SELECT {selected} FROM charges WHERE cluster_id = %(cluster)s AND step = 0"  # noqa: S608 names of ours only
             " AND window_start >= %(start)s::timestamptz AND window_start < %(end)s::timestamptz"
         )
         found = copy_out(self._connection, query, _COLUMNS, span(self._cluster_id, window))
@@ -160,7 +164,7 @@ class ChargeStore:
     def _stored_hours(self, days: _Days, *, but: Window | None = None) -> pd.DataFrame:
         """Return what the rollup needs of the stored charges of those days' hours.
 
-        ``but`` are hours of which nothing is stored.
+        ``but`` are hours of which nothing first-hand is stored.
         """
         first_ms = int(days.starts[0]) // HOUR_MS * HOUR_MS
         last_ms = -(-int(days.starts[-1]) // HOUR_MS) * HOUR_MS
@@ -173,15 +177,20 @@ class ChargeStore:
             Column("cost_nanos", Kind.INT8),
             Column("priced", Kind.BOOL),
         )
-        if but is not None and but.start <= whole.start and whole.end <= but.end:
-            return empty(CHARGES_FRAME)[[column.name for column in columns]]
         query = (
             "SELECT started_at, team_id, namespace_id, gpu_model_id, kind, gpu_ms,"
             " coalesce(cost_nanos, 0), cost_nanos IS NOT NULL"
             " FROM charges WHERE cluster_id = %(cluster)s"
             " AND window_start >= %(start)s::timestamptz AND window_start < %(end)s::timestamptz"
         )
-        return copy_out(self._connection, query, columns, span(self._cluster_id, whole))
+        parameters = dict(span(self._cluster_id, whole))
+        if but is not None and but.start <= whole.start and whole.end <= but.end:
+            # Only redistributed lines are left: they have no node and stand at a day's beginning.
+            query += " AND node_id = 0 AND step > 0"
+            query += " AND window_start = ANY(%(first)s::timestamptz[])"
+            firsts = [-(-int(start) // HOUR_MS) * HOUR_MS for start in days.starts[:-1]]
+            parameters["first"] = [from_ms(at_ms).isoformat() for at_ms in firsts]
+        return copy_out(self._connection, query, columns, parameters)
 
     def _write(self, charges: pd.DataFrame) -> None:
         ordered = charges.iloc[

@@ -16,7 +16,8 @@ from app.attribution.owners import OwnerSpan
 from app.pricing.book import PriceBook
 from app.pricing.rows import PriceUnit
 from app.units.window import HOUR_MS, OPEN_MS
-from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, UsageFlag
+from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, Sharing, UsageFlag
+from app.usage.share_policies import MigSharePolicy, SharePolicy, TimeSlicingPolicy
 from tests.attribution.fleets import ELEVEN, H100, TEN
 from tests.pricing.builders import a_pool, a_price
 
@@ -46,12 +47,16 @@ FACTS = ChargeFacts(
         units=2,
         share_num=2,
         share_den=1,
+        compute_num=2,
+        compute_den=1,
+        sharing=Sharing.EXCLUSIVE,
         start_ms=TEN - HOUR_MS,
         end_ms=OPEN_MS,
         start_unsure_ms=500,
         end_unsure_ms=0,
         source=HoldSource.WATCH,
     ),
+    policies=(SharePolicy(),),
     usage=ExplainedUsage(
         held_ms=2 * HOUR_MS,
         active_ms=HOUR_MS,
@@ -114,7 +119,10 @@ def test_the_charge_says_how_much_of_what_when_and_for_how_much() -> None:
         (ChargeKind.IDLE, "were held and not active between"),
         (ChargeKind.UNMEASURED, "were held, and no sample says what they did, between"),
         (ChargeKind.UNALLOCATED, "could be held and were held by nobody between"),
-        (ChargeKind.STRANDED, "could not be held, as unhealthy or not advertised, between"),
+        (
+            ChargeKind.STRANDED,
+            "could not be held, as unhealthy, not advertised or left over, between",
+        ),
         (ChargeKind.UNOBSERVED, "have no known holder, as no source says who held it, between"),
     ],
 )
@@ -161,6 +169,62 @@ def test_hold_activity_pool_and_coverage_are_said_in_figures() -> None:
     assert figures(FACTS, "Versions")["facts revision"] == "2"
 
 
+A_3G = {"share_num": 1, "share_den": 2, "compute_num": 3, "compute_den": 7}
+
+
+@pytest.mark.parametrize(
+    ("hold", "policy", "words"),
+    [
+        (
+            {"sharing": Sharing.MIG, **A_3G},
+            SharePolicy(),
+            "1/2 devices, by mig_share: max",
+        ),
+        (
+            {"sharing": Sharing.MIG, **A_3G},
+            SharePolicy(mig_share=MigSharePolicy.COMPUTE),
+            "3/7 devices, by mig_share: compute",
+        ),
+        (
+            {"sharing": Sharing.TIME_SLICING, "share_den": 4, "compute_den": 4},
+            SharePolicy(mig_share=MigSharePolicy.COMPUTE),
+            "1/2 devices, by time_slicing: slots",
+        ),
+        (
+            {"sharing": Sharing.TIME_SLICING, "share_den": 4, "compute_den": 4},
+            SharePolicy(time_slicing=TimeSlicingPolicy.PRESENT),
+            "2 of all slots held, which share the devices in use, by time_slicing: present",
+        ),
+        (
+            {"sharing": Sharing.MPS, "share_den": 4, "compute_den": 4},
+            SharePolicy(time_slicing=TimeSlicingPolicy.PRESENT),
+            "1/2 devices",
+        ),
+    ],
+)
+def test_the_share_names_the_policy_that_gave_it(
+    hold: dict[str, int], policy: SharePolicy, words: str
+) -> None:
+    facts = replace(FACTS, hold=replace(FACTS.hold, **hold), policies=(policy,))
+
+    assert figures(facts, "Hold")["share"] == words
+
+
+def test_a_share_that_changes_with_the_policy_says_from_when() -> None:
+    hold = replace(FACTS.hold, sharing=Sharing.MIG, **A_3G)
+    half_past = TEN + HOUR_MS // 2
+    compute = SharePolicy(from_ms=half_past, mig_share=MigSharePolicy.COMPUTE)
+    presence = SharePolicy(from_ms=half_past + 1, time_slicing=TimeSlicingPolicy.PRESENT)
+
+    shares = figures(replace(FACTS, hold=hold, policies=(SharePolicy(), compute, presence)), "Hold")
+
+    assert {name: text for name, text in shares.items() if name.startswith("share")} == {
+        "share": "1/2 devices, by mig_share: max",
+        "share from 2026-11-23T10:30:00Z": "3/7 devices, by mig_share: compute",
+        "share from 2026-11-23T10:30:00.001Z": "1/2 devices, by mig_share: max",
+    }
+
+
 def test_a_pools_time_without_price_and_contract_is_explained_too() -> None:
     facts = replace(
         FACTS,
@@ -193,3 +257,14 @@ def test_a_contested_owner_names_the_teams() -> None:
 @pytest.mark.parametrize("line", ["1. Charge: ", "     charge: 000000000000002a", "9. Versions: "])
 def test_the_text_numbers_the_steps_and_indents_the_figures(line: str) -> None:
     assert any(text.startswith(line) for text in explain(FACTS).text().splitlines())
+
+
+def test_every_metric_and_every_way_of_measuring_has_words_of_its_own() -> None:
+    assert FACTS.usage is not None
+    texts = [
+        explain(replace(FACTS, usage=replace(FACTS.usage, basis=basis, scope=scope))).text()
+        for basis in ActivityBasis
+        for scope in ActivityScope
+    ]
+
+    assert len(set(texts)) == len(ActivityBasis) * len(ActivityScope)

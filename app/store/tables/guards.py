@@ -16,8 +16,8 @@ DECLARE
     made integer := 0;
 BEGIN
     FOREACH parent IN ARRAY ARRAY[
-        'charges', 'cold_starts', 'hold_usage', 'latency_usage', 'pool_usage',
-        'service_minutes', 'token_usage'
+        'charges', 'cold_starts', 'consumer_usage', 'hold_usage', 'latency_usage', 'pool_usage',
+        'reassignments', 'service_minutes', 'token_usage'
     ] LOOP
         child := parent || to_char(month, '_YYYYMM');
         CONTINUE WHEN to_regclass(child) IS NOT NULL;

@@ -1,6 +1,7 @@
 """The ledger: charges, their rollups, and the inputs they are made from."""
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     Date,
@@ -36,6 +37,8 @@ CHARGES = Table(
     number("gpu_ms"),
     # Null: nobody has a price for it.
     number("cost_nanos", nullable=True),
+    # Who sent the tokens for which a line of step 3 was reassigned, 0 on every other line.
+    Column("consumer_id", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("ended_at >= started_at", name="ended_after_started"),
     Index("charges_by_id", "charge_id"),
     postgresql_partition_by="RANGE (window_start)",
