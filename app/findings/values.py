@@ -13,6 +13,7 @@ class FindingKind(StrEnum):
 
     IDLE_HOLD = "idle_hold"
     UNALLOCATED_POOL = "unallocated_pool"
+    GATEWAY_RATIO = "gateway_ratio"
 
 
 class FindingState(StrEnum):
@@ -39,6 +40,7 @@ class Subject:
     gpu_model_id: int
     gpu_model: str
     hold_id: int = 0
+    workload_id: int = 0
     namespace: str = ""
     pod: str = ""
     workload: str = ""
@@ -101,7 +103,8 @@ class WastePolicy:
 
     A device at 5 % or below does nothing that another could not do beside it; short bursts (a
     notebook cell, a health check) stay below a tenth of the time, and 6 hours outlast a meeting.
-    With less than 80 % of the time measured or observed, the rest could turn the verdict.
+    With less than 80 % of the time measured or observed, the rest could turn the verdict. Gateways
+    and engines count a little differently (aborted requests, templates), by less than a twentieth.
     """
 
     idle_low_band_ratio: float = 0.9
@@ -110,6 +113,8 @@ class WastePolicy:
     unallocated_ratio: float = 0.5
     unallocated_minimum_hours: float = 6.0
     minimum_observed_ratio: float = 0.8
+    gateway_ratio_lowest: float = 0.8
+    gateway_ratio_highest: float = 1.05
 
 
 def money_per_day(nanos: int | None, over_ms: int) -> int | None:
@@ -119,7 +124,9 @@ def money_per_day(nanos: int | None, over_ms: int) -> int | None:
 
 def finding_id(kind: FindingKind, subject: Subject) -> int:
     """Return the identity of a waste of this kind on this subject, as long as it goes on."""
-    ids = (str(subject.node_id), str(subject.gpu_model_id), str(subject.hold_id))
+    ids = [str(subject.node_id), str(subject.gpu_model_id), str(subject.hold_id)]
+    if subject.workload_id:
+        ids.append(str(subject.workload_id))
     return hash64("finding", kind, subject.cluster, *ids)
 
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web import dashboard, problems
 from app.web.reading import Dependencies
-from app.web.routes import charges, costs, coverage, findings, health, inference
+from app.web.routes import charges, consumers, costs, coverage, findings, health, inference
 
 # The largest body that a request of this interface can sensibly have is a reason of 500 characters.
 _LARGEST_BODY_BYTES = 65_536
@@ -28,7 +28,7 @@ def create_app(deps: Dependencies) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.dependencies = deps
-    for module in (costs, inference, findings, charges, coverage, health, dashboard):
+    for module in (costs, inference, consumers, findings, charges, coverage, health, dashboard):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(_Guard)

@@ -24,7 +24,7 @@ Limit = Annotated[
     Query(ge=1, le=LARGEST_PAGE, description=f"Rows a page; JSON has {DEFAULT_PAGE} by default."),
 ]
 Cursor = Annotated[
-    str | None, Query(max_length=4_000, description="Where to go on, as an answer gave it.")
+    str | None, Query(max_length=20_000, description="Where to go on, as an answer gave it.")
 ]
 
 # The sort key of a row: unique, and the same kind of values in every row.
@@ -62,6 +62,14 @@ def in_order(rows: pd.DataFrame, group_by: Sequence[str]) -> tuple[pd.DataFrame,
     return rows.iloc[order], [keys[index] for index in order]
 
 
+def numbered(keys: Sequence[Key]) -> list[Key]:
+    """Return sorted keys made unique: each with its number among its equals."""
+    found: list[Key] = []
+    for _, equals in itertools.groupby(keys):
+        found += [(*key, number) for number, key in enumerate(equals)]
+    return found
+
+
 def link_to(request: Request, cursor: str | None) -> str:
     """Return the value of the Link header (RFC 8288) for the next page; '' if there is none."""
     if cursor is None:
@@ -71,7 +79,7 @@ def link_to(request: Request, cursor: str | None) -> str:
 
 
 def _encode(mark: str, key: Key) -> str:
-    text = json.dumps([mark, *key], separators=(",", ":"))
+    text = json.dumps([mark, *key], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

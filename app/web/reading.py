@@ -13,6 +13,8 @@ from app.attribution.contract import TokenWeights
 from app.attribution.explanation import Explanation
 from app.chargeback.costs import Basis
 from app.errors import InputError
+from app.findings.coverage import CoverageRow
+from app.findings.holes import Hole
 from app.findings.states import Decision, TrackedFinding
 from app.findings.values import FindingState
 from app.units.window import Window
@@ -85,6 +87,23 @@ class Inference:
     token_weights: tuple[TokenWeights, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumersQuestion:
+    """Whose tokens, in which days."""
+
+    window: Window
+    filters: Filters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumers:
+    """Who sent tokens to shared services (`app.chargeback.consumers.CONSUMERS`)."""
+
+    rows: pd.DataFrame
+    complete: bool
+    pending_rerating: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ExplainedCharge:
     """Whose a charge is, and why it is what it is."""
@@ -102,6 +121,22 @@ class ClusterCoverage:
     watermark: datetime | None
     partial_hours: int
     stale_hours: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredQuestion:
+    """Of which hours it is asked what is measured; ``team`` sees its own only, '' everything."""
+
+    window: Window
+    team: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is measured, by cluster, namespace and service, and the holes."""
+
+    rows: Sequence[CoverageRow]
+    holes: Sequence[Hole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +167,10 @@ class Ledger(Protocol):
         """Return summed tokens, requests and their cost."""
         ...
 
+    def consumers(self, question: ConsumersQuestion) -> Consumers:
+        """Return who sent tokens to shared services, and what of their cost is theirs."""
+        ...
+
     def findings(
         self, *, states: Sequence[FindingState], team: str | None
     ) -> Sequence[TrackedFinding]:
@@ -158,6 +197,10 @@ class Ledger(Protocol):
 
     def coverage(self) -> Sequence[ClusterCoverage]:
         """Return what the ledger has, by cluster."""
+        ...
+
+    def measured(self, question: MeasuredQuestion) -> Measured:
+        """Return what is measured, and what is not."""
         ...
 
 

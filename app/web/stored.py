@@ -20,6 +20,8 @@ from app.web.reading import (
     ApiKey,
     Check,
     ClusterCoverage,
+    Consumers,
+    ConsumersQuestion,
     Costs,
     CostsQuestion,
     Dependencies,
@@ -27,10 +29,14 @@ from app.web.reading import (
     IdempotencyConflictError,
     Inference,
     InferenceQuestion,
+    Measured,
+    MeasuredQuestion,
     Scope,
 )
 from app.wiring import Connection, Ledger
 from app.wiring.examining import ready
+from app.workflows.consumers import consumer_sums
+from app.workflows.coverage import coverage_of
 from app.workflows.reading import ChargeNotFoundError, cost_sums, explanation, inference_sums
 
 
@@ -87,6 +93,15 @@ class StoredLedger:
             token_weights=found.token_weights,
         )
 
+    def consumers(self, question: ConsumersQuestion) -> Consumers:
+        """Return who sent tokens to shared services, and what of their cost is theirs."""
+        found = consumer_sums(self.connection, question.window, question.filters, zone=self.zone)
+        return Consumers(
+            rows=found.rows,
+            complete=found.hours.complete,
+            pending_rerating=bool(found.hours.pending),
+        )
+
     def findings(
         self, *, states: Sequence[FindingState], team: str | None
     ) -> Sequence[TrackedFinding]:
@@ -141,3 +156,8 @@ class StoredLedger:
             )
             for one in found
         ]
+
+    def measured(self, question: MeasuredQuestion) -> Measured:
+        """Return what is measured, and what is not."""
+        found = coverage_of(self.connection, question.window, zone=self.zone, team=question.team)
+        return Measured(rows=found.rows, holes=found.holes)

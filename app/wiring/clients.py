@@ -1,13 +1,15 @@
 """Builds the clients of outside systems from the settings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.findings.values import WastePolicy
-from app.settings import ClusterSettings, Settings, SettingsError, secret
-from app.sources.catalogue import load_catalogue
+from app.settings import ClusterSettings, ModelSettings, Settings, SettingsError, secret
+from app.sources.catalogue import EngineFile, GatewayFile, engine_of, load_catalogue
 from app.sources.prometheus import PrometheusSettings, PrometheusSource
 from app.units.window import HOUR_MS
+from app.usage.models import ModelEntry
 from app.workflows.collecting import CollectFrom
 
 if TYPE_CHECKING:
@@ -20,8 +22,12 @@ def prometheus_source(cluster: ClusterSettings) -> PrometheusSource:
     return PrometheusSource(
         PrometheusSettings(
             url=given.url,
-            headers=tuple(given.headers.items()),
+            headers=(
+                *given.headers.items(),
+                *((name, secret(variable)) for name, variable in given.headers_env.items()),
+            ),
             bearer_token=secret(given.bearer_token_env),
+            bearer_token_file=_path(given.bearer_token_file),
             username=given.username,
             password=secret(given.password_env),
             client_cert=_path(given.cert_file),
@@ -50,19 +56,34 @@ def kubernetes_source(cluster: ClusterSettings) -> "KubernetesSource":
             url=given.url,
             token=secret(given.token_env),
             timeout_seconds=given.timeout_seconds,
+            devices=cluster.devices,
         )
     )
 
 
-def collect_from(cluster: ClusterSettings) -> CollectFrom:
+def collect_from(
+    cluster: ClusterSettings,
+    models: Sequence[ModelSettings] = (),
+    engines: Sequence[EngineFile] = (),
+    gateways: Sequence[GatewayFile] = (),
+) -> CollectFrom:
     """Return where a cluster's facts come from."""
     return CollectFrom(
         cluster=cluster.name,
         source=prometheus_source(cluster),
-        catalogue=load_catalogue(),
+        catalogue=load_catalogue(tuple(engine_of(engine) for engine in engines), tuple(gateways)),
         scrape_ms=cluster.prometheus.scrape_interval_seconds * 1000,
         counter_lookback_ms=cluster.counter_lookback_hours * HOUR_MS,
         watched=cluster.kubernetes.mode != "off",
+        devices=cluster.devices,
+        models=model_entries(models),
+    )
+
+
+def model_entries(models: Sequence[ModelSettings]) -> tuple[ModelEntry, ...]:
+    """Return the names of models that a person configured."""
+    return tuple(
+        ModelEntry(name=one.name, aliases=one.aliases, adapters=one.adapters) for one in models
     )
 
 

@@ -29,6 +29,7 @@ from app.units.window import Window, from_ms, hour_of, to_ms
 from app.wiring.clients import (
     collect_from,
     kubernetes_source,
+    model_entries,
     prometheus_source,
     waste_policy,
 )
@@ -98,9 +99,9 @@ class Ledger:
         refuse_future(window, self.now())
         cluster = self.settings.cluster(cluster_name)
         with self._journal("collect", cluster=cluster_name, window=window) as counts:
-            collected = collect_hour(
-                collect_from(cluster), window, engine=self.engine, forced_reason=forced_reason
-            )
+            settings = self.settings
+            given = collect_from(cluster, settings.models, settings.engines, settings.gateways)
+            collected = collect_hour(given, window, engine=self.engine, forced_reason=forced_reason)
             counts.update(
                 revision=collected.result.revision,
                 changed=int(collected.result.changed),
@@ -127,6 +128,7 @@ class Ledger:
                 window,
                 engine=self.engine,
                 billing_zone=self.settings.zone,
+                models=model_entries(self.settings.models),
                 progress=progress,
             )
             counts.update(hours=result.hours, charges=result.charges)

@@ -80,7 +80,9 @@ def test_a_hold_that_nothing_measured_cannot_be_told() -> None:
     assert "0%" in undecided.reason
 
 
-@pytest.mark.parametrize("scope", [ActivityScope.SHARED_DEVICE, ActivityScope.SHARED_POOL])
+@pytest.mark.parametrize(
+    "scope", [ActivityScope.SHARED_DEVICE, ActivityScope.SHARED_POOL, ActivityScope.SHARER]
+)
 def test_what_was_measured_on_a_shared_device_accuses_and_clears_no_sharer(
     scope: ActivityScope,
 ) -> None:
@@ -90,6 +92,18 @@ def test_what_was_measured_on_a_shared_device_accuses_and_clears_no_sharer(
     assert found.findings == ()
     assert undecided.finding_id == detect().findings[0].finding_id
     assert "several holders" in undecided.reason
+
+
+def test_the_holder_of_an_instance_alone_is_accused_with_its_part_of_a_gpu() -> None:
+    # A seventh of a device for a day, measured on the instance itself.
+    part = DAY.length_ms // 7
+    (finding,) = detect(
+        held_ms=part, active_ms=0, idle_ms=part, band_0_ms=part, band_0_5_ms=0
+    ).findings
+
+    figures = {figure.name: figure.value for figure in finding.evidence}
+    assert finding.wasted_gpu_ms == part
+    assert figures["held_gpus"] == pytest.approx(1 / 7)
 
 
 def test_a_hold_that_has_ended_has_nothing_to_free() -> None:

@@ -10,8 +10,17 @@ import pandas as pd
 
 from app.attribution.contract import TokenWeights
 from app.attribution.explanation import Explanation, ExplanationStep
+from app.chargeback.consumers import CONSUMERS
 from app.chargeback.costs import MS_COLUMNS, NANOS_COLUMNS
-from app.chargeback.inference import COUNT_COLUMNS, RATIO_COLUMNS, UNIT_COST_COLUMNS
+from app.chargeback.inference import (
+    COUNT_COLUMNS,
+    DETAIL_COUNT_COLUMNS,
+    DETAIL_RATIO_COLUMNS,
+    RATIO_COLUMNS,
+    UNIT_COST_COLUMNS,
+)
+from app.findings.coverage import coverage_rows
+from app.findings.holes import Hole
 from app.findings.states import Decision, FindingNotFoundError, TrackedFinding, decide
 from app.findings.values import FindingState
 from app.web.auth import secret_sha256
@@ -19,6 +28,8 @@ from app.web.reading import (
     ApiKey,
     Check,
     ClusterCoverage,
+    Consumers,
+    ConsumersQuestion,
     Costs,
     CostsQuestion,
     Dependencies,
@@ -26,9 +37,12 @@ from app.web.reading import (
     IdempotencyConflictError,
     Inference,
     InferenceQuestion,
+    Measured,
+    MeasuredQuestion,
     Scope,
 )
 from tests.findings.builders import a_finding, a_pool_finding, a_tracked
+from tests.findings.covering import a_time, service_evidence, time_evidence
 
 NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
 WATERMARK = datetime(2026, 11, 23, 7, tzinfo=UTC)
@@ -84,6 +98,7 @@ class FakeLedger:
     charge_team: str = "search"
     keys: dict[str, ApiKey] = field(default_factory=lambda: dict(KEYS))
     commits: int = 0
+    measured_of: list[MeasuredQuestion] = field(default_factory=list)
 
     def api_key(self, secret_sha256: str) -> ApiKey | None:
         return self.keys.get(secret_sha256)
@@ -105,6 +120,13 @@ class FakeLedger:
         rows = _inference_rows(question)
         weights = (TokenWeights(),)
         return Inference(rows=rows, complete=True, pending_rerating=False, token_weights=weights)
+
+    def consumers(self, question: ConsumersQuestion) -> Consumers:
+        self.asked.append(question)
+        rows = _consumer_rows()
+        for name, values in question.filters:
+            rows = rows[rows[name].isin(values)]
+        return Consumers(rows=rows.reset_index(drop=True), complete=True, pending_rerating=False)
 
     def findings(
         self, *, states: Sequence[FindingState], team: str | None
@@ -154,6 +176,26 @@ class FakeLedger:
             cluster="prod-us", first_hour=None, watermark=None, partial_hours=0, stale_hours=0
         )
         return [empty] if self.empty else [known, empty]
+
+    def measured(self, question: MeasuredQuestion) -> Measured:
+        self.measured_of.append(question)
+        if self.empty:
+            return Measured(rows=(), holes=())
+        times = [
+            a_time(team="search", used_ms=6 * _HOUR_MS, unmeasured_ms=2 * _HOUR_MS),
+            a_time(team="unowned", namespace="sandbox", idle_ms=_HOUR_MS, unpriced_ms=_HOUR_MS),
+        ]
+        rows = coverage_rows(time_evidence(times), service_evidence([]))
+        hole = Hole(
+            cluster="prod-eu",
+            namespace="sandbox",
+            kind="unowned",
+            subject="sandbox",
+            quantity=_HOUR_MS,
+            hours=1,
+            detail="no team owns the namespace",
+        )
+        return Measured(rows=rows, holes=(hole,))
 
 
 def a_ledger() -> FakeLedger:
@@ -242,7 +284,9 @@ def _inference_rows(question: InferenceQuestion) -> pd.DataFrame:
     many = [Decimal("0.47"), Decimal(13), None]
     for name, values in zip(UNIT_COST_COLUMNS, (few, many, many, many), strict=True):
         data[name] = pd.Series(values, dtype="object")
-    for name in RATIO_COLUMNS:
+    for name in DETAIL_COUNT_COLUMNS:
+        data[name] = pd.array([5_000_000, None, 0], dtype="Int64")
+    for name in (*RATIO_COLUMNS, *DETAIL_RATIO_COLUMNS):
         data[name] = [0.42, 0.7, float("nan")]
     data["complete"] = [True, True, True]
     data["unit_cost_reason"] = pd.Series(["", "", "idle: no tokens"], dtype="str")
@@ -252,3 +296,32 @@ def _inference_rows(question: InferenceQuestion) -> pd.DataFrame:
         if column in served:
             rows = rows[[served[column][index] in values for index in rows.index]]
     return rows.reset_index(drop=True)
+
+
+def _consumer_rows() -> pd.DataFrame:
+    """Two consumers of one service that cost 4.00: one a team's, one that nobody knows."""
+    rows = [
+        {
+            "day": "2026-11-22",
+            "cluster": "prod-eu",
+            "namespace": "serving",
+            "service": "llama",
+            "gateway": "litellm",
+            "consumer": consumer,
+            "team": team,
+            "matched_by": "model",
+            "prompt_tokens": 100,
+            "cached_prompt_tokens": 50,
+            "generation_tokens": generation,
+            "weighted_tokens": Decimal("55.0") + 4 * generation,
+            "gateway_tokens": 800,
+            "engine_tokens": 1_000 if team == "search" else None,
+            "reassigned_nanos": nanos,
+        }
+        for consumer, team, generation, nanos in (
+            ("search-web", "search", 400, 3_000_000_000),
+            ("no identity", "ml", 200, 1_000_000_000),
+        )
+    ]
+    dtypes = {name: str(column.dtype) for name, column in CONSUMERS.columns.items()}
+    return pd.DataFrame(rows)[[*dtypes]].astype(dtypes)

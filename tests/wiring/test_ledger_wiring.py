@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
@@ -25,6 +26,7 @@ from app.units.window import to_ms
 from app.wiring import FutureWindowError, Ledger
 from app.wiring.clients import kubernetes_source, prometheus_source
 from app.wiring.examining import examine
+from tests.sources.scripted_server import json_reply, scripted_server
 from tests.store.builders import CLUSTER, NOON, an_hour, facts
 from tests.workflows.stored import collect
 
@@ -126,6 +128,7 @@ def test_minutes_are_kept_for_35_days(database: Engine, database_url: URL) -> No
             "generation_tokens": [1],
             "running": [1.0],
             "waiting": [0.0],
+            "cache_use": [0.0],
         }
     )
     collect(database, hours=1)
@@ -186,6 +189,43 @@ def test_a_secret_that_is_not_set_is_named_not_guessed() -> None:
 
     with pytest.raises(SettingsError, match="GPULEDGER_TEST_TOKEN_THAT_IS_NOT_SET"):
         prometheus_source(cluster)
+
+
+def test_headers_tokens_and_certificates_reach_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPULEDGER_TEST_API_KEY", "k3y")
+    token = tmp_path / "token"
+    token.write_text("t0ken", encoding="utf-8")
+    data = {"resultType": "matrix", "result": []}
+    with scripted_server(lambda _: json_reply({"status": "success", "data": data})) as server:
+        cluster = _cluster(
+            prometheus=PrometheusSettings(
+                url=server.url,
+                headers={"X-Scope-OrgID": "a"},
+                headers_env={"X-Api-Key": "GPULEDGER_TEST_API_KEY"},
+                bearer_token_file=token,
+            )
+        )
+        prometheus_source(cluster).query("up", 0)
+
+    sent = server.asked[-1].headers
+    assert (sent["X-Scope-OrgID"], sent["X-Api-Key"]) == ("a", "k3y")
+    assert sent["Authorization"] == "Bearer t0ken"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bearer_token_env": "A", "username": "b"},
+        {"bearer_token_env": "A", "bearer_token_file": "b"},
+        {"key_file": "client.key"},
+        {"headers_env": {"a b": "C"}},
+    ],
+)
+def test_access_that_contradicts_itself_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        PrometheusSettings.model_validate({"url": "http://127.0.0.1:9", **wrong})
 
 
 @pytest.mark.parametrize(

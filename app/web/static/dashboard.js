@@ -95,11 +95,12 @@ async function draw() {
   const start = new Date(Math.max(oldest, end.getTime() - state.hours * HOUR));
   const span = { start: address(start), end: address(end) };
   const step = end - start <= 48 * HOUR ? "hour" : "day";
-  const [teams, series, models, findings] = await Promise.all([
+  const [teams, series, models, findings, measured] = await Promise.all([
     askAll("/v1/costs", { ...span, group_by: "team" }),
     askAll("/v1/costs", { ...span, group_by: step }),
     askAll("/v1/inference", { ...span, group_by: "model" }),
     askAll("/v1/findings"),
+    ask("/v1/coverage", { ...span, group_by: "cluster" }),
   ]);
   byId("span").textContent = `${instant(start)} to ${instant(end)} UTC`;
   const notes = [];
@@ -110,6 +111,7 @@ async function draw() {
   drawChart(series, step);
   drawTeams(teams);
   drawModels(models);
+  drawMeasured(measured);
   drawFindings(findings);
   byId("content").hidden = false;
 }
@@ -252,10 +254,12 @@ function drawModels(inference) {
 const TITLES = {
   idle_hold: (subject) => `${subject.namespace}/${subject.pod} holds ${subject.gpu_model} and leaves it idle`,
   unallocated_pool: (subject) => `${subject.node}: GPUs (${subject.gpu_model}) that nobody holds`,
+  gateway_ratio: (subject) => `${subject.namespace}/${subject.workload}: gateways and engines count different tokens`,
 };
 const WHY = {
   idle_hold: (figures) => `${Math.round(100 * figures.low_activity_ratio)} % of its measured time at 5 % activity or less`,
   unallocated_pool: (figures) => `${Math.round(100 * figures.unallocated_ratio)} % of its GPU time could have been taken`,
+  gateway_ratio: (figures) => `Gateways counted ${Math.round(100 * figures.gateway_to_engine_ratio)} % of the tokens of its engines`,
 };
 
 function drawFindings(findings) {
@@ -273,6 +277,46 @@ function drawFindings(findings) {
   });
   const nothing = element("p", { class: "quiet" }, "No finding is open: nothing is wasted as far as the detectors can tell, or somebody is on it.");
   byId("findings").replaceChildren(...(items.length ? items : [nothing]));
+}
+
+const MEASURES = [
+  ["gpu_utilization", "GPU utilization"],
+  ["token_throughput", "Tokens"],
+  ["latency", "Latency"],
+  ["cold_start", "Cold starts"],
+  ["ownership", "Owner"],
+  ["price", "Price"],
+];
+const SHOWN_HOLES = 12;
+// Tenths of a percent, rounded down like the ratio itself: what is not all is never 100 %.
+const share = (ratio) => (ratio === null ? "unknown" : `${Math.floor(Number(ratio) * 1000 + 1e-6) / 10} %`);
+
+function drawMeasured(coverage) {
+  const clusters = [...new Set(coverage.measured.map((row) => row.cluster))];
+  const lines = clusters.map((cluster) => {
+    const mine = new Map(
+      coverage.measured.filter((row) => row.cluster === cluster).map((row) => [row.measure, row]),
+    );
+    const cell = (row) =>
+      row ? element("td", row.time_ratio === "1.0000" ? {} : { class: "part" }, `${share(row.time_ratio)} (${share(row.cost_ratio)})`) : "–";
+    return [cluster, ...MEASURES.map(([measure]) => cell(mine.get(measure)))];
+  });
+  fill("measured", ["Cluster", ...MEASURES.map(([, name]) => name)], lines);
+  const holes = coverage.holes.filter((hole) => hole.weight !== "told");
+  const kinds = [...new Set(holes.map((hole) => hole.kind))];
+  const items = kinds.slice(0, SHOWN_HOLES).map((kind) => {
+    const mine = holes.filter((hole) => hole.kind === kind);
+    const more = mine.length > 1 ? ` And ${mine.length - 1} more.` : "";
+    return element("div", { class: "hole" },
+      element("b", { class: mine[0].weight }, kind.replaceAll("_", " ")),
+      element("span", {}, `${mine[0].cluster} ${mine[0].subject}: ${mine[0].detail}${more}`),
+      element("span", { class: "quiet" }, mine[0].what_to_do),
+    );
+  });
+  const rest = kinds.length - SHOWN_HOLES;
+  if (rest > 0) items.push(element("p", { class: "quiet" }, `${rest} more kinds: gpuledger doctor lists them.`));
+  const none = element("p", { class: "quiet" }, "No hole is known.");
+  byId("holes").replaceChildren(...(items.length ? items : [none]));
 }
 
 function forget() {
