@@ -11,18 +11,21 @@ from rich.markdown import Markdown
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+from app.simulator.spec import FleetSpec
 from app.sources.prometheus import PrometheusSettings, PrometheusSource
 from app.store.embedded import stop_server
 from app.store.engine import engine_of
+from app.workflows.collecting import Collected
+from app.workflows.rating import RateCounts
 from benchmarks import asking, collecting, rating
 from benchmarks.database import analyze, new_database
 from benchmarks.history import history_of
 from benchmarks.machine import load, machine
-from benchmarks.measuring import measured
+from benchmarks.measuring import Measured, measured
 from benchmarks.month import make_month
 from benchmarks.page import page
-from benchmarks.results import Asking, Collecting, Rating
-from benchmarks.scale import FULL, QUICK, Scale, spec_of
+from benchmarks.results import Asking, Collecting, Rating, Sharing
+from benchmarks.scale import FULL, QUICK, Scale, shared_spec_of, spec_of
 from benchmarks.watching import watch_fleet
 from tests.real.prometheus import running_prometheus
 
@@ -75,8 +78,10 @@ def main() -> None:
 def _run(scale: Scale, place: _Place) -> str:
     before = load()
     url = new_database(place.data_dir, "bench")
+    shared_url = new_database(place.data_dir, "shared")
     collected, prometheus = _collecting(scale, place, url)
-    rated = _rating(scale, place, url)
+    shared_runs = _collecting_shared(scale, place, shared_url)
+    rated, shared_rated = _rating(scale, place, url, shared_url)
     asked = _asking(scale, url)
     with engine_of(url).connect() as connection:
         postgres = str(connection.scalar(text("SHOW server_version")))
@@ -86,9 +91,15 @@ def _run(scale: Scale, place: _Place) -> str:
         machine=[*machine(postgres, prometheus)],
         collecting=collected,
         rating=rated,
+        sharing=Sharing(
+            gpus=_gpus(scale.nodes),
+            collect_runs=shared_runs,
+            collect_whole=collected.runs,
+            rate_runs=shared_rated,
+            rate_whole=rated.runs,
+        ),
         asking=asked,
-        teams=scale.teams,
-        nodes=scale.nodes,
+        scale=scale,
     )
 
 
@@ -96,13 +107,14 @@ def _collecting(scale: Scale, place: _Place, url: URL) -> tuple[Collecting, str]
     """Collect the hour of a tenth of the fleet, then of all of it, beside the least there is."""
     small_url = new_database(place.data_dir, "small")
     small = []
-    with running_prometheus(_prepared(place, small_url, scale.small_nodes)) as prometheus:
+    small_spec = spec_of(scale.small_nodes)
+    with running_prometheus(_prepared(place, small_url, small_spec)) as prometheus:
         for number in range(scale.collect_runs + 1):
             _say(f"Collecting an hour of {_gpus(scale.small_nodes):,} GPUs, run {number}")
             small.append(measured(collecting.collect, small_url, prometheus.url, scale.hour))
     folder = place.folder("facts")
     runs, baseline = [], []
-    with running_prometheus(_prepared(place, url, scale.nodes)) as prometheus:
+    with running_prometheus(_prepared(place, url, spec_of(scale.nodes))) as prometheus:
         _say(f"Collecting an hour of {_gpus(scale.nodes):,} GPUs, noting the questions")
         recorded = measured(collecting.record, url, prometheus.url, scale.hour, folder).value
         for number in range(scale.collect_runs):
@@ -126,10 +138,21 @@ def _collecting(scale: Scale, place: _Place, url: URL) -> tuple[Collecting, str]
     return found, version
 
 
-def _prepared(place: _Place, url: URL, nodes: int) -> Path:
+def _collecting_shared(scale: Scale, place: _Place, url: URL) -> list[Measured[Collected]]:
+    """Collect the hour of as many GPUs that are shared in every way."""
+    runs = []
+    spec = shared_spec_of(scale.nodes)
+    with running_prometheus(_prepared(place, url, spec)) as prometheus:
+        for number in range(scale.collect_runs + 1):
+            _say(f"Collecting an hour of shared GPUs, run {number}")
+            runs.append(measured(collecting.collect, url, prometheus.url, scale.hour))
+    # The first run is for warming up.
+    return runs[1:]
+
+
+def _prepared(place: _Place, url: URL, spec: FleetSpec) -> Path:
     """Return the fleet's history; its inventory is in the database then."""
-    spec = spec_of(nodes)
-    _say(f"Making the history of {_gpus(nodes):,} GPUs, unless it is kept")
+    _say(f"Making the history of {_gpus(spec.nodes + len(spec.modes)):,} GPUs, unless it is kept")
     history = history_of(spec, place.cache)
     _say("Watching pods and nodes")
     measured(watch_fleet, url, spec)
@@ -137,23 +160,30 @@ def _prepared(place: _Place, url: URL, nodes: int) -> Path:
     return history
 
 
-def _rating(scale: Scale, place: _Place, url: URL) -> Rating:
+def _rating(
+    scale: Scale, place: _Place, url: URL, shared_url: URL
+) -> tuple[Rating, list[Measured[RateCounts]]]:
+    """Rate the month beside the least there is, and that of shared devices in turn."""
     _say(f"Storing {scale.days} days of facts")
     month = measured(make_month, url, scale.hour, scale.month, scale.teams).value
     analyze(url)
+    measured(make_month, shared_url, scale.hour, scale.month, scale.teams)
+    analyze(shared_url)
     folder = place.folder("charges")
-    runs, baseline = [], []
+    runs, baseline, shared = [], [], []
     for number in range(scale.rate_runs):
         _say(f"Rating and comparing, run {number + 1}")
         runs.append(measured(rating.rate, url, scale.month))
         if not number:
             measured(rating.keep_charges, url, scale.month, folder)
         baseline.append(measured(rating.copy_out_and_in, url, scale.month, folder))
+        shared.append(measured(rating.rate, shared_url, scale.month))
     # The baseline writes no rollup: leave a ledger that is whole.
     measured(rating.rate, url, scale.month)
     shutil.rmtree(folder)
     analyze(url)
-    return Rating(month=month, body_bytes=baseline[0].value, runs=runs, baseline=baseline)
+    rated = Rating(month=month, body_bytes=baseline[0].value, runs=runs, baseline=baseline)
+    return rated, shared
 
 
 def _asking(scale: Scale, url: URL) -> Asking:

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from app.simulator.accelerator_series import ACCELERATOR_FAMILIES
 from app.simulator.exposition import Exposition
 from app.simulator.fleet import Fleet
 from app.simulator.openmetrics import write_openmetrics
@@ -48,7 +49,8 @@ def _make(stopwatch: Stopwatch, spec: FleetSpec, folder: Path) -> int:
         if name.startswith("vllm:") and not name.endswith(_UNREAD_PARTS)
     ]
     text = folder / "samples.om"
-    families = (*_DEVICE_FAMILIES, *serving, "process_start_time_seconds")
+    others = [name for name in exposition.names() if name in ACCELERATOR_FAMILIES]
+    families = (*_DEVICE_FAMILIES, *others, *serving, "process_start_time_seconds")
     with stopwatch:
         count = write_openmetrics(Fleet.build(spec), text, families, exposition=exposition)
         backfill(text, folder, timeout_seconds=_PROMTOOL_SECONDS)

@@ -19,6 +19,7 @@ from app.usage import frames
 from app.usage.facts import UsageFacts
 from app.usage.identity import hold_id
 from app.usage.inventory import PodHold
+from app.usage.states import hold_segments
 from app.workflows.imports import apply_contract, import_prices
 from benchmarks.measuring import Stopwatch
 from benchmarks.scale import CLUSTER
@@ -49,6 +50,7 @@ cluster,provider,region,instance_type,gpu_model,capacity_type,node,unit,price,cu
 ,,,,A100,spot,,gpu_hour,0.90,USD,2025-01-01,,made up
 ,,,,L40S,,,gpu_hour,1.10,USD,2025-01-01,,made up
 ,,,,T4,,,gpu_hour,0.35,USD,2025-01-01,,made up
+,,,,,,,gpu_hour,0.95,USD,2025-01-01,,made up
 """
 
 
@@ -82,9 +84,10 @@ def make_month(stopwatch: Stopwatch, url: URL, hour: Window, month: Window, team
         dice = np.random.default_rng(7)
         for number, each in enumerate(month.hours()):
             by_ms = each.start_ms - hour.start_ms
-            rows = _other_use(_moved(used, by_ms), dice).assign(hold_id=who[number])
+            there = _moved(pools, by_ms)
+            rows = _other_use(_held(there, _moved(used, by_ms).assign(hold_id=who[number])), dice)
             with engine.begin() as connection:
-                UsageStore(connection, CLUSTER).replace(each, _facts(_moved(pools, by_ms), rows))
+                UsageStore(connection, CLUSTER).replace(each, _facts(there, rows))
     return Month(
         hours=hours, pool_rows=hours * len(pools), hold_rows=hours * len(used), holds=holds
     )
@@ -129,7 +132,7 @@ def _pods(
     teams: int,
 ) -> Iterator[PodHold]:
     """Yield the month's pods, and write into ``who`` by hour and row of ``used`` who is there."""
-    by_id = {hold_id(CLUSTER, one.pod_uid, one.resource): one for one in held}
+    by_id = {hold_id(CLUSTER, one.pod_uid, one.resource, one.part_ms): one for one in held}
     columns = (used[name].tolist() for name in ("hold_id", "start_ms", "end_ms"))
     hours, shift_ms = len(who), month.start_ms - hour.start_ms
     number = 0
@@ -140,7 +143,8 @@ def _pods(
             first, last = max(begins, 0), min(begins + lifetime, hours)
             pod = replace(
                 by_id[identity],
-                pod_uid=f"{by_id[identity].pod_uid}-{first}",
+                pod_uid=f"{by_id[identity].pod_uid}-{row}-{first}",
+                part_ms=0,
                 pod=f"pod-{number}",
                 namespace=f"{_team(number % teams)}-{_PURPOSES[number // teams % 2]}",
                 start_ms=start_ms + shift_ms + first * HOUR_MS,
@@ -156,6 +160,14 @@ def _pods(
 def _moved(rows: pd.DataFrame, by_ms: int) -> pd.DataFrame:
     instants = ("window_start_ms", "start_ms", "end_ms")
     return rows.assign(**{name: rows[name] + by_ms for name in instants})
+
+
+def _held(pools: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with what each holds: milliseconds left over go by identities in order."""
+    key = ["node_id", "gpu_model_id", "hold_id"]
+    parts = hold_segments(pools, rows).groupby(key)["held_ms"].sum()
+    held = parts.reindex(pd.MultiIndex.from_frame(rows[key]), fill_value=0)
+    return rows.assign(held_ms=held.to_numpy())
 
 
 def _other_use(rows: pd.DataFrame, dice: np.random.Generator) -> pd.DataFrame:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from benchmarks.measuring import Measured, median_seconds
-from benchmarks.results import Asking, Collecting, Line, Rating
+from benchmarks.results import Asking, Collecting, Line, Rating, Sharing
+from benchmarks.scale import Scale
 
 _HEAD = """\
 # Benchmarks
@@ -33,6 +34,14 @@ reads of {pool_rows:,} pool rows and {hold_rows:,} hold rows copied out, and its
 copied into the same table with the same indexes, both in the binary format. The rollup by day, the
 checks and the notes are the rating's own time.
 """
+_SHARING = """\
+## Sharing devices
+
+Of as many nodes half share their devices, as many in each way as in any other: MIG instances, slots
+of time-slicing and MPS, fractions by HAMi, KAI and AWS, claims of every form, and devices of other
+vendors. There are {holds:,} holds in the hour. Compared is the same work for the fleet of whole
+GPUs: the hour collected, and the month rated that is made of it.
+"""
 _ASKING = """\
 ## Asking for its costs
 
@@ -48,12 +57,12 @@ def page(
     machine: Sequence[tuple[str, str]],
     collecting: Collecting,
     rating: Rating,
+    sharing: Sharing,
     asking: Asking,
-    teams: int,
-    nodes: int,
+    scale: Scale,
 ) -> str:
     """Return the whole page as Markdown."""
-    lines = [*collecting.lines(), *rating.lines(), *asking.lines()]
+    lines = [*collecting.lines(), *rating.lines(), *sharing.lines(), *asking.lines()]
     recorded = collecting.recorded
     count = len(asking.served[0][2].seconds)
     return "\n".join(
@@ -63,7 +72,7 @@ def page(
             "",
             _COLLECTING.format(
                 gpus=collecting.gpus,
-                nodes=nodes,
+                nodes=scale.nodes,
                 holds=recorded.collected.holds,
                 questions=len(recorded.asked),
                 mib=collecting.body_bytes / 2**20,
@@ -78,13 +87,21 @@ def page(
             _RATING.format(
                 hours=rating.month.hours,
                 holds=rating.month.holds,
-                teams=teams,
-                spaces=2 * teams,
+                teams=scale.teams,
+                spaces=2 * scale.teams,
                 pool_rows=rating.month.pool_rows,
                 hold_rows=rating.month.hold_rows,
                 charges=rating.runs[0].value.charges,
             ),
             *_runs(("rating", rating.runs), ("compared", rating.baseline)),
+            "",
+            _SHARING.format(holds=sharing.collect_runs[0].value.holds),
+            *_runs(
+                ("collection", sharing.collect_runs),
+                ("of whole GPUs", sharing.collect_whole),
+                ("rating", sharing.rate_runs),
+                ("of whole GPUs", sharing.rate_whole),
+            ),
             "",
             _ASKING.format(count=count),
             *_table(

@@ -15,6 +15,8 @@ from benchmarks.month import Month
 _MOST_TIMES = 1.5
 _MOST_MIB = 1_024
 _MOST_GROWTH = 1.1
+# How many times as long where half of the devices are shared, in every way.
+_MOST_SHARED = 1.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,34 @@ class Rating:
         """Return the wall time."""
         what = f"Rate {self.month.hours:,} hours of it"
         return [_ratio(what, median_seconds(self.runs), median_seconds(self.baseline), _MOST_TIMES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Runs of collecting and rating a fleet that shares devices, beside one that does not."""
+
+    gpus: int
+    collect_runs: Sequence[Measured[Collected]]
+    collect_whole: Sequence[Measured[Collected]]
+    rate_runs: Sequence[Measured[RateCounts]]
+    rate_whole: Sequence[Measured[RateCounts]]
+
+    def lines(self) -> list[Line]:
+        """Return how many times as long either takes."""
+        return [
+            _ratio(
+                f"Collect {self.gpus:,} GPUs, half of them shared, against whole ones",
+                median_seconds(self.collect_runs),
+                median_seconds(self.collect_whole),
+                _MOST_SHARED,
+            ),
+            _ratio(
+                "Rate them, against whole ones",
+                median_seconds(self.rate_runs),
+                median_seconds(self.rate_whole),
+                _MOST_SHARED,
+            ),
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

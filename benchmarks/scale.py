@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.simulator.spec import HOUR_MS, FleetSpec, benchmark_spec
+from app.simulator.spec import HOUR_MS, FleetSpec, benchmark_spec, shared_benchmark_spec
 from app.units.window import Window, from_ms
 
 CLUSTER = "bench"
@@ -63,3 +63,8 @@ QUICK = Scale(
 def spec_of(nodes: int) -> FleetSpec:
     """Return the fleet whose hour is collected."""
     return benchmark_spec(start_ms=HOUR_START_MS, nodes=nodes)
+
+
+def shared_spec_of(nodes: int) -> FleetSpec:
+    """Return a fleet of as many nodes, of which half share their devices in every way."""
+    return shared_benchmark_spec(start_ms=HOUR_START_MS, nodes=nodes)

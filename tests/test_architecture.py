@@ -25,7 +25,7 @@ PURE_IMPORTS = {
 }
 NO_CONCEPT = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager", "service"}
 # Folders of tests without a package of the same name: the real parts, the oracle, the scenarios.
-TESTS_ONLY = {"real", "oracle", "scenarios"}
+TESTS_ONLY = {"samples", "real", "oracle", "scenarios"}
 
 APP_FILES = house.python_files(APP)
 TEST_FILES = house.python_files(ROOT / "tests")

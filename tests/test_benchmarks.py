@@ -47,6 +47,8 @@ def test_a_quick_run_measures_everything_that_has_a_target(quick_page: str) -> N
         "Its peak memory",
         "N GPUs against N",
         "Rate N hours of it",
+        "Collect N GPUs, half of them shared, against whole ones",
+        "Rate them, against whole ones",
         "`/vN/costs` of it by team, pN",
         "`/vN/costs` of it by namespace,gpu_model,day, pN",
     ]

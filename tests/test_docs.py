@@ -13,6 +13,9 @@ from pydantic import BaseModel
 
 from app import cli
 from app.attribution.charges import ChargeKind
+from app.findings.advice import Weight
+from app.findings.conformance import Indication
+from app.findings.coverage import Measure
 from app.settings import Settings
 from app.sources.catalogue import load_catalogue
 from app.usage.kinds import ActivityBasis, ActivityScope, UsageFlag
@@ -87,7 +90,9 @@ def test_every_command_is_documented() -> None:
     assert unknown == set()
 
 
-@pytest.mark.parametrize("closed_set", [ChargeKind, ActivityBasis, ActivityScope, UsageFlag])
+@pytest.mark.parametrize(
+    "closed_set", [ChargeKind, ActivityBasis, ActivityScope, UsageFlag, Measure, Weight, Indication]
+)
 def test_every_member_of_a_closed_set_is_a_term(closed_set: type[Enum]) -> None:
     terms = text_of(TERMS)
 

@@ -61,7 +61,7 @@ def test_a_login_that_owns_its_database_and_is_no_superuser_can_upgrade_it(
         connection.execute(text("DROP ROLE ledger_login"))
     superuser.dispose()
 
-    assert (differences, made) == ((), 7)
+    assert (differences, made) == ((), 9)
 
 
 def test_upgrading_again_changes_nothing(owner: Engine) -> None:

@@ -19,15 +19,15 @@ def block(name: str, prometheus: str) -> str:
 
 
 REFUSED = {
-    "an unknown key": ('biling_zone = "UTC"\n', "biling_zone: Extra inputs are not permitted"),
+    "an unknown key": ('biling_zone = "UTC"\n', "biling_zone (line 1): Extra inputs are not"),
     "a zone that is none": ('billing_zone = "Europe/Atlantis"\n', "'Europe/Atlantis' is no IANA"),
     "a path as zone": ('billing_zone = "/etc/passwd"\n', "is no IANA time zone"),
     "a currency that is none": ('currency = "DOGE"\n', "'DOGE' is no currency of ISO 4217"),
     "a cluster twice": (ONE + ONE, "two clusters have the same name"),
     "a cluster without a name": (cluster("", PROMETHEUS), "clusters.0.name"),
     "a name that nobody can type": (cluster("a\\u0000b", PROMETHEUS), "clusters.0.name"),
-    "a cluster without Prometheus": ('[[clusters]]\nname = "one"\n', "prometheus: Field required"),
-    "clusters that are no list": ("clusters = 3\n", "clusters: "),
+    "a cluster without Prometheus": ('[[clusters]]\nname = "one"\n', "(line 1): Field required"),
+    "clusters that are no list": ("clusters = 3\n", "clusters (line 1): "),
     "an address without a scheme": (cluster("one", "prometheus:9090"), "must be an address"),
     "an address without a host": (cluster("one", "http://"), "must be an address"),
     "an address with half a host": (cluster("one", "http://[::1"), "must be an address"),
@@ -38,11 +38,11 @@ REFUSED = {
     ),
     "a scrape interval of nothing": (
         block("one", f'{{ url = "{PROMETHEUS}", scrape_interval_seconds = 0 }}'),
-        "scrape_interval_seconds: Input should be greater than or equal to 1",
+        "scrape_interval_seconds (line 3): Input should be greater than or equal to 1",
     ),
     "a Kubernetes mode that is none": (
         cluster("one", PROMETHEUS, '{ mode = "magic" }'),
-        "kubernetes.mode: Input should be 'in-cluster'",
+        "kubernetes.mode (line 4): Input should be 'in-cluster'",
     ),
     "a Kubernetes URL that is missing": (
         cluster("one", PROMETHEUS, '{ mode = "url" }'),
@@ -50,7 +50,7 @@ REFUSED = {
     ),
     "a Kubernetes URL that is none": (
         cluster("one", PROMETHEUS, '{ mode = "url", url = "kube" }'),
-        "kubernetes.url: must be an address",
+        "kubernetes.url (line 4): must be an address",
     ),
     "a ratio above one": ("[waste]\nunallocated_ratio = 5\n", "waste.unallocated_ratio"),
     "a secret": ('database_url = "postgresql://x"\n', "holds the secret 'database_url'"),

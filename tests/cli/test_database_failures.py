@@ -24,6 +24,7 @@ from tests.real.ports import free_port, wait_until
 COMMANDS = [
     ("costs", *SPAN),
     ("inference", *SPAN),
+    ("consumers", *SPAN),
     ("collect", *SPAN),
     ("rate", *SPAN),
     ("detect", "--at", "2025-11-03T11:00Z"),

@@ -241,7 +241,7 @@ def test_a_resource_that_cannot_be_priced_is_named_and_nobody_is_charged(
 ) -> None:
     hour = clusters.hour(other, resource(other))
 
-    assert hour.said.err.count("unsupported_sharing") > 3
+    assert hour.said.err.count("unknown_share") > 3
     assert Decimal(hour.costs["total_cost"]) == WHOLE
     assert set(hour.by_pod) == {""}
 

@@ -37,8 +37,8 @@ PROMETHEUS_CASES: dict[str, tuple[Answer, str]] = {
     "fails behind a proxy": (then(Reply(status=502, body=PAGE)), "HTTP 502"),
     "wants a login": (always(Reply(status=401, body=b"Unauthorized")), "Check the credentials"),
     "wants other rights": (then(Reply(status=403, body=PAGE)), "Check the credentials"),
-    "is a login page": (always(Reply(body=PAGE)), "it is not JSON"),
-    "sends to a login page": (moved, "it is not JSON"),
+    "is a login page": (always(Reply(body=PAGE)), "it is a web page, perhaps a login"),
+    "sends to a login page": (moved, "redirects the values"),
     "sends around": (always(Reply(status=302, headers=(("Location", "/"),))), "redirect"),
     "is another server": (always(Reply(status=404, body=PAGE)), "Check the address"),
     "cuts its body": (then(Reply(body=b'{"status":"success","da', missing=500)), "cut short"),
@@ -50,7 +50,6 @@ PROMETHEUS_CASES: dict[str, tuple[Answer, str]] = {
         then(json_reply({"status": "error", "errorType": "internal", "error": "disk gone"})),
         "disk gone",
     ),
-    "is no UTF-8": (then(Reply(body=b'{"status":"success","data":["\xff"]}')), "it is not JSON"),
     "is broken gzip": (
         then(Reply(body=gzip.compress(b"{}")[:-9], headers=(("Content-Encoding", "gzip"),))),
         "cannot be read",
@@ -78,6 +77,18 @@ def test_a_collection_fails_and_changes_nothing_where_prometheus(
 
     assert server.url in error
     assert "\n" not in error
+    assert everything(there) == before
+
+
+def test_names_that_are_no_utf_8_are_repaired_and_a_family_lost_by_it_is_rejected(
+    there: CommandLine,
+) -> None:
+    before = everything(there)
+
+    with scripted_server(then(Reply(body=b'{"status":"success","data":["\xff"]}'))) as server:
+        there.file("other.toml", configuration(cluster("small", server.url)))
+        there.run("collect", *SPAN).failed("was rejected")
+
     assert everything(there) == before
 
 

@@ -53,6 +53,12 @@ INFERENCE = [
     "cold_start_p50_seconds",
     "complete",
 ]
+DETAILS = [
+    "reasoning_tokens",
+    "inter_token_p50_seconds",
+    "inter_token_p95_seconds",
+    "queue_p95_seconds",
+]
 PLAIN = re.compile(r"-?\d+(\.\d+)?")
 # Three nodes of four GPUs for an hour at 3 USD; each segment is rounded to a nano.
 WHOLE = Decimal(36)
@@ -78,7 +84,7 @@ def test_inference_has_the_columns_of_the_design_and_why_a_figure_is_missing(
     ended = standing.run("inference", *SPAN, "--group-by", "service", "--format", "csv").done()
 
     header = ended.out.splitlines()[0].split(",")
-    assert header == ["service", *INFERENCE, "unit_cost_reason"]
+    assert header == ["service", *INFERENCE, "unit_cost_reason", *DETAILS]
     for row in ended.rows():
         figures = [row[name] for name in INFERENCE[:-1] if row[name]]
         assert all(PLAIN.fullmatch(figure) for figure in figures), row

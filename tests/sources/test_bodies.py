@@ -69,7 +69,16 @@ def test_the_parts_say_what_the_whole_says(
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
 
 
-@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "0x1p-2", "1 2", "", "]]"])
+def test_nan_is_a_sample_too() -> None:
+    taken = matrix_text(a_body([a_series({}, (1.5, "1"), (2.5, "NaN"), (3.5, "2"))]))
+
+    assert taken is not None
+    np.testing.assert_array_equal(taken.pairs, [1.5, 1.0, 2.5, np.nan, 3.5, 2.0])
+
+
+@pytest.mark.parametrize(
+    "value", ["+Inf", "-Inf", "nan", "NaN1", "-NaN", "0x1p-2", "1 2", "", "]]"]
+)
 def test_what_is_no_plain_number_is_left_to_the_decoder(value: str) -> None:
     assert matrix_text(a_body([a_series({}, (1.5, "1"), (2.5, value))])) is None
 
@@ -82,6 +91,7 @@ def test_what_is_no_plain_number_is_left_to_the_decoder(value: str) -> None:
         b'{"status":"error","error":"no"}',
         a_body([{"metric": {}, "value": (1.5, "2")}]),
         a_body([a_series({})]),
+        a_body([a_series({}, (1.5, "2"))]).replace(b"1.5", b"NaN"),
         a_body([a_series({}, (1.5, "2"))])[:-12],
         json.dumps({"data": {"result": [a_series({}, (1.5, "2"))]}}).encode(),
     ],

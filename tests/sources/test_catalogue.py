@@ -14,12 +14,17 @@ from app.sources.catalogue import (
 
 
 def exporters(catalogue: Catalogue) -> list[Exporter]:
-    return [catalogue.dcgm, catalogue.vllm, catalogue.kube_state_metrics]
+    return [*catalogue.devices, *catalogue.engines, catalogue.kube_state_metrics]
 
 
 def test_every_name_has_one_meaning_a_unit_and_a_reason() -> None:
     for exporter in exporters(load_catalogue()):
-        names = [alias.name for meaning in exporter.meanings for alias in meaning.aliases]
+        names = [
+            (alias.name, alias.where)
+            for meaning in exporter.meanings
+            for alias in meaning.aliases
+            if not meaning.part_of
+        ]
 
         assert len(names) == len(set(names))
         for meaning in exporter.meanings:
@@ -29,7 +34,7 @@ def test_every_name_has_one_meaning_a_unit_and_a_reason() -> None:
 
 
 def test_the_preferred_name_comes_first_among_those_a_server_has() -> None:
-    cached = load_catalogue().vllm.meaning("cached_prompt_tokens")
+    cached = load_catalogue().engine("vllm").meaning("cached_prompt_tokens")
 
     found = cached.published({"vllm:prefix_cache_hits_total", "vllm:prompt_tokens_cached_total"})
 
@@ -41,7 +46,7 @@ def test_the_preferred_name_comes_first_among_those_a_server_has() -> None:
 
 
 def test_a_histogram_is_found_by_its_buckets_and_born_under_its_own_name() -> None:
-    latency = load_catalogue().vllm.meaning("end_to_end")
+    latency = load_catalogue().engine("vllm").meaning("end_to_end")
     (alias,) = latency.published({"vllm:e2e_request_latency_seconds_bucket"})
 
     assert latency.type is MetricType.HISTOGRAM
@@ -50,7 +55,7 @@ def test_a_histogram_is_found_by_its_buckets_and_born_under_its_own_name() -> No
 
 
 def test_a_counter_is_born_under_its_name_without_total() -> None:
-    tokens = load_catalogue().vllm.meaning("prompt_tokens")
+    tokens = load_catalogue().engine("vllm").meaning("prompt_tokens")
 
     assert tokens.birth_name(tokens.aliases[0]) == "vllm:prompt_tokens_created"
 

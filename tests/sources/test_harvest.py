@@ -1,6 +1,6 @@
 """Harvests of a simulated fleet: samples at the borders must tell as much as all samples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -72,7 +72,7 @@ def all_samples(source: PrometheusSource, window: Window) -> tuple[SampleSet, Sa
     """Return counters, buckets and births without any economy."""
     inquiry = Inquiry(
         source=source,
-        exporter=load_catalogue().vllm,
+        exporter=load_catalogue().engine("vllm"),
         names=metric_names(source, window, SCRAPE_MS),
         window=window,
         scrape_ms=SCRAPE_MS,
@@ -265,6 +265,19 @@ def test_samples_that_come_more_rarely_than_configured_are_named(harvested: Harv
     assert "gr_engine_active" in named.index
     usual = harvested.by_hour[HOURS[0]].notes
     assert "scrape_interval" not in set(usual["kind"])
+
+
+def test_engines_that_are_not_there_cost_nothing(harvested: Harvested) -> None:
+    spec, hour = harvested.fleet.spec, HOURS[0]
+    catalogue = load_catalogue()
+    alone = replace(catalogue, engines=(catalogue.engine("vllm"),))
+    with SimulatedPrometheus(harvested.fleet, lambda: spec.closes_ms) as server:
+        source = PrometheusSource(PrometheusSettings(url=server.url))
+        found = harvest(source, alone, hour, scrape_ms=SCRAPE_MS)
+
+    assert len(catalogue.engines) > 1
+    assert found.questions == harvested.by_hour[hour].questions
+    same_samples(found, harvested.by_hour[hour])
 
 
 def test_nobody_there_raises() -> None:

@@ -1,9 +1,12 @@
 """From labels as they are scraped to the columns of the usage stage."""
 
+import numpy as np
 import pandas as pd
+import pytest
 
-from app.sources.catalogue import load_catalogue
-from app.sources.labels import BOUND_MARK, counter_labels, device_labels
+from app.sources.catalogue import Alias, load_catalogue
+from app.sources.labels import BOUND_MARK, counter_labels, device_labels, told_apart_by
+from app.sources.matrices import Matrix
 from app.usage.samples import COUNTER_LABELS, DEVICE_LABELS
 
 EXPORTER_POD = {
@@ -118,7 +121,7 @@ REPLICA = {
 
 
 def counters(*series: dict[str, str], meaning: str = "prompt_tokens") -> pd.DataFrame:
-    vllm = load_catalogue().vllm
+    vllm = load_catalogue().engine("vllm")
     return counter_labels(series, vllm, vllm.meaning(meaning).aliases[0], "PROMPT_TOKENS")
 
 
@@ -179,3 +182,101 @@ def test_a_bucket_has_its_bound_at_the_end_of_its_identity() -> None:
 
     assert frame["le"].tolist() == ["0.5", ""]
     assert frame["identity"].iloc[0] == f"{frame['identity'].iloc[1]}{BOUND_MARK}0.5"
+
+
+def matrix_of(*series: tuple[dict[str, str], list[int]]) -> Matrix:
+    """Series with samples at the given seconds."""
+    lengths = [len(seconds) for _, seconds in series]
+    flat = [second * 1000 for _, seconds in series for second in seconds]
+    return Matrix(
+        [labels for labels, _ in series],
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.array(flat, dtype=np.int64),
+        np.ones(len(flat)),
+    )
+
+
+def told_apart(*series: tuple[dict[str, str], list[int]]) -> tuple[str, ...]:
+    vllm = load_catalogue().engine("vllm")
+    identity = counters(*(labels for labels, _ in series))["identity"]
+    return told_apart_by(matrix_of(*series), identity, vllm)
+
+
+NORTH = {**REPLICA, "customer": "north"}
+SOUTH = {**REPLICA, "customer": "south"}
+
+
+def test_a_label_in_which_series_of_one_scrape_differ_is_the_engines() -> None:
+    assert told_apart((NORTH, [0, 30]), (SOUTH, [0, 30]), (REPLICA, [30])) == ("customer",)
+
+
+def test_series_that_follow_each_other_are_one_counter_with_other_labels() -> None:
+    assert told_apart((NORTH, [0, 30]), (SOUTH, [60, 90])) == ()
+
+
+def test_another_scraper_or_another_instant_makes_a_copy() -> None:
+    by_a, by_b = {**NORTH, "prometheus": "a"}, {**SOUTH, "prometheus": "b"}
+
+    assert told_apart((by_a, [0, 30]), (by_b, [0, 30])) == ()
+    assert told_apart((NORTH, [0, 30]), (SOUTH, [10, 40])) == ()
+
+
+def test_ranks_that_repeat_a_figure_are_not_told_apart() -> None:
+    sglang = load_catalogue().engine("sglang")
+    ranks = [{"model_name": "m", "dp_rank": "0", "tp_rank": rank, "pod": "p"} for rank in "01"]
+    labels = counter_labels(ranks, sglang, Alias(name="x"), "running")
+    matrix = matrix_of(*((one, [0, 30]) for one in ranks))
+
+    assert labels["identity"].nunique() == labels["series"].nunique() == 1
+    assert told_apart_by(matrix, labels["identity"], sglang) == ()
+
+
+def test_further_labels_and_parts_make_further_identities() -> None:
+    vllm, alias = load_catalogue().engine("vllm"), Alias(name="x_total")
+
+    plain = counter_labels([NORTH, SOUTH], vllm, alias, "PROMPT_TOKENS")
+    apart = counter_labels([NORTH, SOUTH], vllm, alias, "PROMPT_TOKENS", own_labels=("customer",))
+    part = counter_labels([NORTH], vllm, alias, "PROMPT_TOKENS", part="rest")
+
+    assert len(set(plain["identity"])) == 1
+    assert len(set(apart["identity"])) == 2
+    assert part["identity"].iloc[0] not in set(plain["identity"])
+
+
+def test_bounds_are_scaled_exactly_to_seconds() -> None:
+    triton = load_catalogue().engine("triton")
+    series = [{"model": "m", "le": bound} for bound in ("100", "0.1", "2.5e3", "+Inf", "odd")]
+
+    frame = counter_labels(series, triton, Alias(name="x_ms", scale=0.001), "X")
+
+    assert frame["le"].tolist() == ["0.1", "0.0001", "2.5", "+Inf", "odd"]
+    assert [text.split(BOUND_MARK)[1] for text in frame["identity"]] == frame["le"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("published", "role"), [("prefill", "prefill"), ("decode", "decode"), ("unified", "")]
+)
+def test_only_the_sides_of_a_disaggregated_engine_are_roles(published: str, role: str) -> None:
+    sglang = load_catalogue().engine("sglang")
+
+    frame = counter_labels([{"engine_type": published}], sglang, Alias(name="x"), "X")
+
+    assert frame["role"].tolist() == [role]
+
+
+def test_a_router_names_servers_and_no_model() -> None:
+    server = {"server": "http://10.0.0.1:8000", "pod": "router"}
+
+    frame = counters(server, {**REPLICA, "server": "rack-7"}, REPLICA)
+
+    assert frame["layer"].tolist() == ["router", "engine", "engine"]
+    assert set(frame["engine"]) == {"vllm"}
+
+
+def test_outcomes_are_said_in_our_words() -> None:
+    triton = load_catalogue().engine("triton")
+    series = [{"reason": reason} for reason in ("CANCELED", "BACKEND", "SOMETHING", "")]
+
+    frame = counter_labels(series, triton, Alias(name="x", outcome="error"), "REQUESTS")
+
+    assert frame["outcome"].tolist() == ["abort", "error", "SOMETHING", "error"]

@@ -6,6 +6,7 @@ from app.attribution.contract import Consumer, TokenWeights
 from app.sources.team_contract import read_team_contract
 from app.sources.yaml_blocks import ContractError
 from app.units.window import OPEN_MS
+from app.usage.share_policies import MigSharePolicy, SharePolicy, TimeSlicingPolicy
 
 DAY_MS = 86_400_000
 NOV_23 = 1_795_392_000_000  # 2026-11-23T00:00:00Z
@@ -187,7 +188,9 @@ def test_the_platform_cannot_take_a_teams_namespace() -> None:
         ("teams:\n  - {name: a}\n  - {name: a}", 3, "twice for the same time"),
         ("platform: {namespaces: [a]}", 1, "platform has no team"),
         ("policies: {unallocated: split}", 1, '"split" is not supported'),
-        ("policies: {time_slicing: present}", 1, "supported: slots"),
+        ("policies: {time_slicing: fair}", 1, "supported: slots, present"),
+        ("policies: {mig_share: memory}", 1, "supported: max, compute"),
+        ("policies: [{mig_share: max}, {mig_share: compute}]", 1, "twice for the same time"),
         ("policies: {token_weights: [{prompt: -1}]}", 1, "not negative"),
         ("policies: {token_weights: [{prompt: 0.0000001}]}", 1, "at most 6 decimals"),
         ("policies: {token_weights: [{prompt: 0, cached: 0, generation: 0}]}", 1, "above zero"),
@@ -202,6 +205,24 @@ def test_a_contract_that_cannot_be_taken_is_refused_with_its_line(
     assert reason in error.reason
     assert error.line == line
     assert str(error).startswith("teams.yaml, line")
+
+
+def test_policies_of_shares_are_read_with_their_dates() -> None:
+    contract = read(
+        "policies:\n"
+        "  - {mig_share: compute, time_slicing: slots}\n"
+        "  - {time_slicing: present, valid_from: 2026-11-23}\n"
+    )
+
+    assert contract.share_policies() == (
+        SharePolicy(from_ms=0, mig_share=MigSharePolicy.COMPUTE),
+        SharePolicy(from_ms=NOV_23, time_slicing=TimeSlicingPolicy.PRESENT),
+        SharePolicy(from_ms=OPEN_MS),
+    )
+
+
+def test_without_policies_the_defaults_count() -> None:
+    assert read("teams:\n").share_policies() == (SharePolicy(from_ms=0),)
 
 
 def test_an_empty_block_is_taken_as_absent() -> None:

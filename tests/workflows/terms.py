@@ -12,6 +12,8 @@ from app.simulator.spec import OPEN_MS
 from tests.oracle.ledger_oracle import UNOWNED, Owner, Price
 
 PLATFORM = "platform"
+# How many devices the machines of small fleets have, which are of types that nobody sells.
+_SIZES = range(2, 8)
 _COLUMNS = (
     "cluster,provider,region,instance_type,gpu_model,capacity_type,node,unit,price,currency,"
     "valid_from,valid_to,source"
@@ -20,9 +22,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A price of machines of one type; ``unit`` is gpu_hour or node_hour."""
+    """A price of machines of one family, whatever their size; ``unit`` is gpu_hour or node_hour."""
 
-    instance_type: str
+    family: str
     price: str
     unit: str = "gpu_hour"
     from_ms: int = 0
@@ -45,13 +47,16 @@ class Terms:
 
     rates: tuple[Rate, ...]
     owners: tuple[Ownership, ...]
+    mig_share: str = "max"
+    time_slicing: str = "slots"
 
     def price_book(self, *more: str) -> str:
         """Return the CSV; ``more`` are rows as they stand."""
         rows = [
-            f",,,{one.instance_type},,,,{one.unit},{one.price},USD,"
+            f",,,{one.family}.{gpus}gpu,,,,{one.unit},{one.price},USD,"
             f"{instant(one.from_ms)},{instant(one.to_ms)},test"
             for one in self.rates
+            for gpus in _SIZES
         ]
         return "\n".join([_COLUMNS, *rows, *more, ""])
 
@@ -64,7 +69,8 @@ class Terms:
             + " }"
             for one in self.owners
         ]
-        return "\n".join(["teams:", *blocks, f"platform: {{ team: {PLATFORM} }}", ""])
+        shares = f"policies: {{ mig_share: {self.mig_share}, time_slicing: {self.time_slicing} }}"
+        return "\n".join(["teams:", *blocks, f"platform: {{ team: {PLATFORM} }}", shares, ""])
 
     def oracle_prices(self, nodes: Iterable[Node]) -> Mapping[str, tuple[Price, ...]]:
         """Return by node what each of its devices costs an hour."""
@@ -77,7 +83,7 @@ class Terms:
                     / (node.devices if one.unit == "node_hour" else 1),
                 )
                 for one in self.rates
-                if one.instance_type == node.shape.instance_type
+                if one.family == node.shape.instance_type.split(".")[0]
             )
             for node in nodes
         }
@@ -114,15 +120,21 @@ def drawn_terms(seed: int, start_ms: int, end_ms: int) -> Terms:
     first, second, third, handover, found = sorted(
         draw.randrange(start_ms + 1, end_ms) for _ in range(5)
     )
-    a100 = {"instance_type": "p4de.24xlarge", "unit": "node_hour"}
+    a100 = {"family": "p4de", "unit": "node_hour"}
     return Terms(
         rates=(
-            Rate(instance_type="p5.48xlarge", price="3.333333", to_ms=second),
-            Rate(instance_type="p5.48xlarge", price="4.1", from_ms=second, to_ms=handover),
-            Rate(instance_type="p5.48xlarge", price="2.718281828", from_ms=handover),
+            Rate(family="p5", price="3.333333", to_ms=second),
+            Rate(family="p5", price="4.1", from_ms=second, to_ms=handover),
+            Rate(family="p5", price="2.718281828", from_ms=handover),
             Rate(**a100, price="11.20", to_ms=third),
             Rate(**a100, price="13.57", from_ms=third),
-            Rate(instance_type="g6e.48xlarge", price="1.1", from_ms=first),
+            Rate(family="g6e", price="1.1", from_ms=first),
+            Rate(family="Standard_ND96isr_MI300X_v5", price="5.25"),
+            Rate(family="bare-flex170", price="0.61", to_ms=third),
+            Rate(family="bare-flex170", price="0.59", from_ms=third),
+            Rate(family="dl1", price="1.638", unit="node_hour"),
+            Rate(family="ct5lp-hightpu-4t", price="1.2", from_ms=second),
+            Rate(family="trn1", price="1.34375"),
         ),
         owners=(
             Ownership(namespaces=("search-*",), team="search"),

@@ -1,4 +1,4 @@
-"""Faults that a ledger could have, each written out as a function, and the check that catches it.
+"""Faults that a ledger could have, and the check that catches each.
 
 The fleet is one that the real workflows collected. Most faults leave every sum right.
 """
@@ -6,24 +6,30 @@ The fleet is one that the real workflows collected. Most faults leave every sum 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
 from app.attribution.capacity import UsageMismatchError
-from app.attribution.charges import ChargeKind
 from app.simulator.fleet import Fleet
 from app.simulator.pods import GPU_RESOURCE
 from app.simulator.spec import SECOND_MS, Outage
 from app.store.inventory import InventoryStore
-from app.units.money import split_groups
-from app.usage.identity import hold_id, team_id
+from app.usage.identity import hold_id
 from app.usage.kinds import UsageFlag
 from app.usage.states import device_states
 from tests.oracle.ledger_oracle import Ledger, LineKey
 from tests.workflows.activity_lines import DeviceSamples, exposed_samples, wrong_activity
 from tests.workflows.altered import crowded
+from tests.workflows.faults import (
+    all_on_one,
+    each_sharer_whole,
+    gaps_free,
+    gaps_idle,
+    priced_per_sharer,
+    split_by_the_whole_hour,
+    with_idle_of,
+)
 from tests.workflows.ledger_lines import Charged, disagreements, wrong_totals
 from tests.workflows.terms import PLATFORM, Terms, drawn_terms
 from tests.workflows.worlds import (
@@ -100,35 +106,11 @@ def test_without_a_fault_every_check_passes(eventful: Eventful) -> None:
     pd.testing.assert_frame_equal(eventful.world.rerated(eventful.terms), eventful.charges)
 
 
-def split_by_the_whole_hour(charges: pd.DataFrame) -> pd.DataFrame:
-    """Divide each pool's cost of the hour by time, whatever a device cost when it was held."""
-    rows = charges[charges["priced"]].sort_values(["node_id", "charge_id"], ignore_index=True)
-    nodes, group = np.unique(rows["node_id"], return_inverse=True)
-    totals = rows.groupby("node_id")["cost_nanos"].sum().reindex(nodes).to_numpy()
-    parts = split_groups(totals, group, rows["gpu_ms"].to_numpy())
-    return pd.concat([rows.assign(cost_nanos=parts), charges[~charges["priced"]]])
-
-
 def test_a_split_by_the_whole_hour_is_caught_by_the_walk(eventful: Eventful) -> None:
     faulty = split_by_the_whole_hour(eventful.charges)
 
     assert eventful.sum_check(faulty) == []
     assert eventful.walk_check(faulty)
-
-
-def each_sharer_whole(hold_usage: pd.DataFrame) -> pd.DataFrame:
-    """Count a device for each of its sharers in full."""
-    raw = hold_usage["share_num"] * (hold_usage["end_ms"] - hold_usage["start_ms"])
-    more = raw - hold_usage["held_ms"]
-    return hold_usage.assign(held_ms=raw, idle_ms=hold_usage["idle_ms"] + more)
-
-
-def priced_per_sharer(charges: pd.DataFrame, hold_usage: pd.DataFrame) -> pd.DataFrame:
-    """Charge each sharer for the whole of a device."""
-    more = each_sharer_whole(hold_usage).set_index("hold_id")["held_ms"]
-    less = hold_usage.set_index("hold_id")["held_ms"]
-    factor = charges["hold_id"].map(more / less).fillna(1.0)
-    return charges.assign(cost_nanos=(charges["cost_nanos"] * factor).round().astype("int64"))
 
 
 def test_a_shared_device_counted_for_each_sharer_is_caught_by_the_sums(
@@ -144,25 +126,12 @@ def test_a_shared_device_counted_for_each_sharer_is_caught_by_the_sums(
         eventful.world.rerated(eventful.terms, hold_usage=each_sharer_whole(eventful.hold_usage))
 
 
-def with_idle_of(charges: pd.DataFrame, team: str) -> pd.DataFrame:
-    """Book idle time on somebody else than its holder."""
-    idle = charges["kind"] == ChargeKind.IDLE
-    identity = team_id(team) if team else 0
-    return charges.assign(team_id=charges["team_id"].mask(idle, identity).astype("int64"))
-
-
 @pytest.mark.parametrize("team", ["", PLATFORM])
 def test_idle_time_booked_on_nobody_is_caught_by_the_walk(eventful: Eventful, team: str) -> None:
     faulty = with_idle_of(eventful.charges, team)
 
     assert eventful.sum_check(faulty) == []
     assert eventful.walk_check(faulty)
-
-
-def gaps_idle(hold_usage: pd.DataFrame) -> pd.DataFrame:
-    """Take a device of which no sample speaks for one that does nothing."""
-    idle = hold_usage["idle_ms"] + hold_usage["unmeasured_ms"]
-    return hold_usage.assign(idle_ms=idle, unmeasured_ms=0)
 
 
 def test_a_gap_of_samples_read_as_idle_is_caught_by_the_activity(eventful: Eventful) -> None:
@@ -172,12 +141,6 @@ def test_a_gap_of_samples_read_as_idle_is_caught_by_the_activity(eventful: Event
     # Neither sums nor lines can tell: the holder pays for both.
     charges = eventful.world.rerated(eventful.terms, hold_usage=faulty)
     assert eventful.walk_check(charges) == []
-
-
-def gaps_free(pool_usage: pd.DataFrame) -> pd.DataFrame:
-    """Take devices that nobody watched for devices that nobody held."""
-    free = pool_usage["unallocated_ms"] + pool_usage["unobserved_ms"]
-    return pool_usage.assign(unallocated_ms=free, unobserved_ms=0)
 
 
 def test_a_gap_of_the_watch_read_as_free_is_caught_by_the_walk(eventful: Eventful) -> None:
@@ -222,11 +185,6 @@ def test_a_late_row_that_is_dropped_is_caught_by_the_walk(eventful: Eventful) ->
     assert eventful.walk_check(faulty)
     with pytest.raises(UsageMismatchError, match="contradicts itself"):
         eventful.world.rerated(eventful.terms, hold_usage=holds)
-
-
-def all_on_one(charges: pd.DataFrame, team: str) -> pd.DataFrame:
-    """Book everything on one team."""
-    return charges.assign(team_id=np.full(len(charges), team_id(team), dtype=np.int64))
 
 
 def test_everything_on_one_team_is_caught_by_the_walk(eventful: Eventful) -> None:

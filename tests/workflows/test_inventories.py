@@ -13,8 +13,15 @@ from app.usage.holds import holds_of
 from app.usage.identity import gpu_model_id, node_id
 from app.usage.inventory import PodHold
 from app.usage.kinds import HoldSource
+from app.usage.notes import CLAIMS_NOT_VISIBLE, Note, notes_frame
 from app.usage.states import device_states
-from app.workflows.inventories import Known, holds_frame, kube_state_only, with_kube_state
+from app.workflows.inventories import (
+    Known,
+    holds_frame,
+    kube_state_only,
+    with_kube_state,
+    without_claims,
+)
 from tests.usage.builders import (
     HOUR,
     MINUTE,
@@ -185,3 +192,22 @@ def test_an_hour_is_partial_while_the_watch_may_still_come_to_it() -> None:
     assert is_partial(DIED, died)
     assert not is_partial(GAP, ended)
     assert not is_partial(NOBODY, 0)
+
+
+def test_a_request_behind_which_a_watched_claim_stands_is_not_counted_in_a_gap() -> None:
+    requested = a_held_gpu()
+    by_claim = replace(requested, resource="resource.k8s.io/ranker-0-gpu/gpu", part_ms=T0 - HOUR)
+    watched = replace(known(GAP, by_claim), by_claims=(by_claim,))
+    said = [
+        Note(CLAIMS_NOT_VISIBLE, "search/ranker-0", 1, "known to the watch"),
+        Note(CLAIMS_NOT_VISIBLE, "search/other-0", 1, "known to nobody"),
+    ]
+    told = replace(seen(requested), notes=notes_frame(said))
+
+    left = without_claims(watched, told, CLUSTER)
+
+    assert states_of(with_kube_state(watched, left, CLUSTER, WINDOW)) == state(
+        held=HOUR, unallocated=HOUR
+    )
+    assert left.notes["subject"].tolist() == ["search/other-0"]
+    assert without_claims(known(GAP), told, CLUSTER) is told

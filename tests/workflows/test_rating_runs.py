@@ -1,10 +1,17 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pandas as pd
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from app.attribution.capacity import UsageMismatchError
+from app.attribution.contract import UNOWNED
+from app.attribution.redistribution import billing_days
 from app.store.charges import ChargeStore
 from app.store.inventory import InventoryStore
+from app.store.naming import NameStore
+from app.store.redistribution import RedistributionStore
 from app.store.usage import UsageStore
 from app.store.windows import WindowStore
 from app.usage import frames
@@ -113,3 +120,33 @@ def test_a_rating_says_from_which_versions_it_was_made(database: Engine) -> None
 
     assert (state.rated_revision, state.price_version, state.contract_version) == (1, 1, 1)
     assert not state.pending
+
+
+def test_a_rating_that_waits_for_a_redistribution_holds_no_name_that_this_needs(
+    database: Engine,
+) -> None:
+    collect(database, hours=1)
+    prices(database)
+    (day,) = billing_days(UTC_ZONE, span(1).start_ms, span(1).end_ms)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        with database.begin() as connection:
+            RedistributionStore(connection, UTC_ZONE).lock(day)
+            rating = pool.submit(
+                rate_window, CLUSTER, span(1), engine=database, billing_zone=UTC_ZONE
+            )
+            _until_somebody_waits(database)
+            connection.execute(text("SET LOCAL lock_timeout = '3s'"))
+            NameStore(connection).ensure_team_names([UNOWNED])
+        assert rating.result(timeout=60).hours == 1
+
+
+def _until_somebody_waits(engine: Engine) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    for _ in range(600):
+        with engine.connect() as connection:
+            if connection.scalar(waiting):
+                return
+        time.sleep(0.05)
+    message = "Nobody waits for the day."
+    raise AssertionError(message)

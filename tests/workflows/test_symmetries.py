@@ -2,10 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -13,10 +10,11 @@ from sqlalchemy import Engine
 
 from app.attribution.charges import ChargeKind
 from app.simulator.fleet import Fleet
-from app.simulator.pods import GPU_RESOURCE, Pod
+from app.simulator.pods import Pod
 from app.simulator.spec import Outage
-from app.usage.identity import hold_id, node_id, team_id
+from app.usage.identity import node_id
 from tests.workflows.altered import drawn_names, renamed, renamed_exposition, with_pods
+from tests.workflows.symmetric import cut_at, most_moved, named, under_other_names
 from tests.workflows.terms import Ownership, Rate, Terms, drawn_terms
 from tests.workflows.worlds import (
     BEGINS_MS,
@@ -38,53 +36,22 @@ def terms_of(fleet: Fleet) -> Terms:
     return drawn_terms(SEED, fleet.spec.opens_ms, fleet.spec.closes_ms)
 
 
-def named(charges: pd.DataFrame, fleet: Fleet, teams: Iterable[str]) -> Counter[tuple[object, ...]]:
-    """Return the charges with names in the place of identities."""
-    nodes = {node_id(CLUSTER, node.uid): node.name for node in fleet.nodes}
-    holds = {hold_id(CLUSTER, one.pod_uid, GPU_RESOURCE): one.pod for one in fleet.truth.holds}
-    names = {team_id(name): name for name in teams}
-    rows = charges.assign(
-        node=charges["node_id"].map(nodes),
-        pod=charges["hold_id"].map({**holds, 0: ""}),
-        team=charges["team_id"].map(names),
-    )
-    assert not rows[["node", "pod", "team"]].isna().any().any()
-    columns = ["node", "pod", "team", "kind", "price_id", "start_ms", "end_ms", "gpu_ms"]
-    return Counter(rows[[*columns, "cost_nanos", "priced"]].itertuples(index=False, name=None))
-
-
 def test_other_names_permute_the_charges(module_database: Engine, database: Engine) -> None:
     fleet = a_fleet()
     terms = terms_of(fleet)
     names = drawn_names(fleet, random.Random(SEED).shuffle)
-    teams = {name: f"team-{number}" for number, name in enumerate(terms.teams()[::-1])}
-    teams |= {name: name for name in terms.teams()[-2:]}
-    other_terms = replace(
-        terms,
-        owners=tuple(
-            replace(
-                one,
-                team=teams[one.team],
-                namespaces=tuple(
-                    other
-                    for name, other in names.namespaces.items()
-                    if any(fnmatchcase(name, glob) for glob in one.namespaces)
-                ),
-            )
-            for one in terms.owners
-        ),
-    )
+    other_terms, teams = under_other_names(terms, names)
 
     with a_world(fleet, module_database, exposition=without_kube_state(fleet)) as world:
         world.watch()
         world.collect()
-        before = named(world.rate(terms), fleet, terms.teams())
+        before = named(world.rate(terms), world, terms.teams())
     other = renamed(fleet, names)
     exposition = renamed_exposition(fleet, names)
     with a_world(fleet, database, exposition=exposition, kubernetes_fleet=other) as world:
         world.watch()
         world.collect()
-        after = named(world.rate(other_terms), other, other_terms.teams())
+        after = named(world.rate(other_terms), world, other_terms.teams())
 
     assert len(before) > 40
     assert after == Counter(
@@ -139,9 +106,9 @@ def test_a_cut_moves_a_pool_by_a_nano_and_a_line_by_a_nano_per_split(database: E
     for each of the two splits that it takes part in instead of one.
     """
     fleet = a_fleet()
-    prices = {"p5.48xlarge": "4.123457", "p4de.24xlarge": "2.8", "g6e.48xlarge": "1.1"}
+    prices = {"p5": "4.123457", "p4de": "2.8", "g6e": "1.1"}
     whole = Terms(
-        rates=tuple(Rate(instance_type=name, price=price) for name, price in prices.items()),
+        rates=tuple(Rate(family=name, price=price) for name, price in prices.items()),
         owners=(
             Ownership(namespaces=("search-*",), team="search"),
             Ownership(namespaces=("ml-*",), team="ml"),
@@ -166,24 +133,3 @@ def test_a_cut_moves_a_pool_by_a_nano_and_a_line_by_a_nano_per_split(database: E
 
     # Cuts are felt; otherwise nothing would have been cut.
     assert sum(count for nanos, count in moved.items() if nanos) > 6
-
-
-def cut_at(terms: Terms, cuts: list[int]) -> Terms:
-    """Return the terms with each price in pieces that meet at the instants."""
-    edges = [0, *cuts, terms.rates[0].to_ms]
-    return replace(
-        terms,
-        rates=tuple(
-            replace(rate, from_ms=low, to_ms=high)
-            for rate in terms.rates
-            for low, high in pairwise(edges)
-        ),
-    )
-
-
-def most_moved(
-    before: pd.DataFrame, after: pd.DataFrame, key: list[str], column: str = "cost_nanos"
-) -> int:
-    sums = [frame.groupby(key)[column].sum() for frame in (before, after)]
-    assert sums[0].index.equals(sums[1].index)
-    return int((sums[1] - sums[0]).abs().max())

@@ -29,7 +29,7 @@ def walked(
     """
     prices = terms.oracle_prices(truth.nodes)
     known = [
-        replace(node, prices=prices[node.name])
+        replace(node, prices=prices[node.name.split("#")[0]])
         for node in (oracle_nodes(truth) if nodes is None else nodes)
     ]
     holding = list(oracle_holds(truth) if holds is None else holds)

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from itertools import pairwise
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from app.attribution.owners import Ownership
 from app.attribution.rating import RatingInput, rate
@@ -19,6 +20,7 @@ from app.simulator.exposition import Exposition
 from app.simulator.fleet import Fleet
 from app.simulator.kube_state_series import KUBE_STATE_FAMILIES
 from app.simulator.kubernetes_api import SimulatedKubernetes
+from app.simulator.modes import SHARED_MODES, Mode
 from app.simulator.prometheus_api import SimulatedPrometheus
 from app.simulator.series import Series
 from app.simulator.spec import HOUR_MS, MINUTE_MS, FleetSpec
@@ -30,12 +32,13 @@ from app.store.charges import ChargeStore
 from app.store.holds import HoldStore
 from app.store.inventory import InventoryStore
 from app.store.naming import NameStore
+from app.store.tables.inventory import HOLDS
 from app.store.usage import UsageStore
 from app.units.window import Window, from_ms
 from app.workflows.collecting import Collected, CollectFrom, collect_hour
 from app.workflows.imports import apply_contract, import_prices
 from app.workflows.rating import rate_window
-from tests.oracle.fleet_inputs import oracle_holds
+from tests.oracle.fleet_inputs import node_keys, oracle_holds, oracle_nodes
 from tests.oracle.ledger_oracle import Ledger, LineKey, Span
 from tests.workflows.ledger_lines import Charged, charged_lines, segments_by_node
 from tests.workflows.replaying import replay
@@ -80,6 +83,29 @@ def a_spec(seed: int, **options: object) -> FleetSpec:
         scrape_ms=SCRAPE_MS,
         **{**events, **options},
     )
+
+
+def a_mixed_spec(seed: int, modes: Sequence[Mode], **options: object) -> FleetSpec:
+    """Return a whole node and one of each mode, among whose pods much happens, too."""
+    few: dict[str, object] = {
+        "nodes": 1,
+        "gpus_per_node": 3,
+        "services": 1,
+        "modes": tuple(modes),
+        "mode_pod_minutes": 4,
+    }
+    return a_spec(seed, **{**few, **options})
+
+
+def divided(fleet: Fleet) -> frozenset[str]:
+    """Return the nodes whose devices are divided, as the oracle calls them."""
+    keys = node_keys(fleet.nodes)
+    return frozenset(keys[node.uid] for node in fleet.nodes if node.layouts)
+
+
+def drawn_modes(seed: int, count: int) -> tuple[Mode, ...]:
+    """Return some modes, each once."""
+    return tuple(Random(seed).sample(SHARED_MODES, count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +206,14 @@ class World:
         )
 
     def lines(self, charges: pd.DataFrame, terms: Terms) -> dict[LineKey, Charged]:
-        return charged_lines(charges, CLUSTER, self.fleet, terms.teams())
+        parts = self.held_by()
+        return charged_lines(charges, CLUSTER, self.fleet, terms.teams(), parts)
+
+    def held_by(self) -> dict[int, str]:
+        """Return who has each stored hold: the UID of a pod or of a claim."""
+        with self.engine.connect() as connection:
+            stored = connection.execute(select(HOLDS.c.hold_id, HOLDS.c.pod_uid))
+            return {row.hold_id: row.pod_uid for row in stored}
 
     def segments(self, terms: Terms) -> Counter[str]:
         pools, _ = self.usage()
@@ -195,7 +228,12 @@ class World:
         """
         seen = self.watched() if observed is None else observed
         spec, truth = self.fleet.spec, self.fleet.truth
-        told = {"holds": told_until(oracle_holds(truth), spec.closes_ms), **given}
+        holds = oracle_holds(truth, mig_share=terms.mig_share, time_slicing=terms.time_slicing)
+        told = {
+            "nodes": oracle_nodes(truth, mig_share=terms.mig_share),
+            "holds": told_until(holds, spec.closes_ms),
+            **given,
+        }
         edges = (WINDOW.start_ms, spec.opens_ms, spec.closes_ms, WINDOW.end_ms)
         spans = [Span(start_ms=low, end_ms=high) for low, high in pairwise(edges)]
         return added(
