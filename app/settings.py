@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from app.errors import InputError
 from app.pricing.currencies import CURRENCIES
+from app.sources.catalogue import EngineFile, GatewayFile, refuse_taken_names
+from app.sources.toml_places import line_of
 
 DEFAULT_CONFIG = Path("gpuledger.toml")
 # What a ratio or a count of the policy must stay between.
@@ -44,6 +46,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# A name that people can read and type; Postgres, for one, keeps no NUL.
+_ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
+
+
 class PrometheusSettings(_Section):
     """A metrics back end that speaks the Prometheus HTTP API.
 
@@ -52,9 +58,11 @@ class PrometheusSettings(_Section):
 
     url: str
     headers: dict[str, str] = {}
+    headers_env: dict[str, str] = {}
     scrape_interval_seconds: int = Field(default=30, ge=1, le=600)
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
     bearer_token_env: str = ""
+    bearer_token_file: Path | None = None
     username: str = ""
     password_env: str = ""
     ca_file: Path | None = None
@@ -66,7 +74,18 @@ class PrometheusSettings(_Section):
     def _is_http(cls, url: str) -> str:
         return _http_address(url)
 
-    @field_validator("headers")
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        tokens = bool(self.bearer_token_env) + (self.bearer_token_file is not None)
+        if tokens + bool(self.username) > 1:
+            message = "only one of bearer_token_env, bearer_token_file and username can be sent"
+            raise ValueError(message)
+        if self.key_file is not None and self.cert_file is None:
+            message = "key_file is the key of a cert_file, which is missing"
+            raise ValueError(message)
+        return self
+
+    @field_validator("headers", "headers_env")
     @classmethod
     def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, text in headers.items():
@@ -108,6 +127,19 @@ class ClusterSettings(_Section):
     kubernetes: KubernetesSettings = KubernetesSettings()
     settle_minutes: int = Field(default=180, ge=0, le=24 * 60)
     counter_lookback_hours: int = Field(default=24, ge=1, le=168)
+    # Physical devices by node name or instance type, where no label tells all of them.
+    devices: dict[str, Annotated[int, Field(ge=1, le=1024)]] = {}
+
+
+class ModelSettings(_Section):
+    """One served model under the names that engines, pods and gateways give it.
+
+    ``adapters`` are LoRA adapters of it: what they answer is counted for the model.
+    """
+
+    name: str = Field(min_length=1, max_length=200, pattern=_ONE_LINE)
+    aliases: tuple[Annotated[str, Field(min_length=1, pattern=_ONE_LINE)], ...] = ()
+    adapters: tuple[Annotated[str, Field(min_length=1, pattern=_ONE_LINE)], ...] = ()
 
 
 class WasteSettings(_Section):
@@ -135,6 +167,9 @@ class Settings(BaseSettings):
     currency: str = "USD"
     billing_zone: str = "UTC"
     clusters: tuple[ClusterSettings, ...] = ()
+    models: tuple[ModelSettings, ...] = ()
+    engines: tuple[EngineFile, ...] = ()
+    gateways: tuple[GatewayFile, ...] = ()
     waste: WasteSettings = WasteSettings()
     slack: SlackSettings = SlackSettings()
     reports_dir: Path = Path("reports")
@@ -185,6 +220,37 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _models_have_their_own_names(self) -> Self:
+        names = [
+            name
+            for model in self.models
+            for name in dict.fromkeys((model.name, *model.aliases, *model.adapters))
+        ]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            message = f"{name!r} is a name of two models"
+            raise ValueError(message)
+        return self
+
+    @field_validator("engines")
+    @classmethod
+    def _engines_read_what_is_theirs(
+        cls, engines: tuple[EngineFile, ...]
+    ) -> tuple[EngineFile, ...]:
+        refuse_taken_names(engines)
+        return engines
+
+    @field_validator("gateways")
+    @classmethod
+    def _gateways_have_their_own_names(
+        cls, gateways: tuple[GatewayFile, ...]
+    ) -> tuple[GatewayFile, ...]:
+        names = [gateway.gateway for gateway in gateways]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            message = f"two entries are for the gateway {name!r}"
+            raise ValueError(message)
+        return gateways
+
     @property
     def zone(self) -> ZoneInfo:
         """The zone in which billing days and periods begin."""
@@ -205,9 +271,11 @@ def load_settings(path: Path | None = None) -> Settings:
     named = path or (Path(os.environ["GPULEDGER_CONFIG"]) if _config_named() else None)
     file = named or DEFAULT_CONFIG
     document: dict[str, object] = {}
+    text = ""
     if named is not None or file.exists():
         try:
-            document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+            text = file.read_text(encoding="utf-8-sig")
+            document = tomllib.loads(text)
         except OSError as error:
             message = f"The configuration {file} cannot be read: {error.strerror}."
             raise SettingsError(message, hint="Set GPULEDGER_CONFIG to a readable file.") from error
@@ -216,7 +284,8 @@ def load_settings(path: Path | None = None) -> Settings:
             hint = "Correct it; docs/operations.md has every setting."
             raise SettingsError(message, hint=hint) from error
     _refuse_secrets(document, file)
-    return _validated(document, f"The configuration {file}" if document else "The configuration")
+    where = f"The configuration {file}" if document else "The configuration"
+    return _validated(document, where, text)
 
 
 def settings_of_environment() -> Settings:
@@ -224,12 +293,12 @@ def settings_of_environment() -> Settings:
     return _validated({}, "The configuration")
 
 
-def _validated(document: dict[str, object], where: str) -> Settings:
+def _validated(document: dict[str, object], where: str, text: str = "") -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(
-            f"{_place_of(issue['loc'])}{issue['msg'].removeprefix('Value error, ')}"
+            f"{_place_of(issue['loc'], text)}{issue['msg'].removeprefix('Value error, ')}"
             for issue in error.errors()
         )
         message = f"{where} is refused: {problems}."
@@ -247,13 +316,16 @@ def secret(name: str) -> str:
     return value
 
 
-def _place_of(location: tuple[int | str, ...]) -> str:
-    """Return where a refused value stands: a variable of the environment, else a path of keys."""
+def _place_of(location: tuple[int | str, ...], text: str) -> str:
+    """Return where a refused value stands: a variable of the environment, else keys and line."""
     if not location:
         return ""
     variable = f"GPULEDGER_{str(location[0]).upper()}"
+    if variable in os.environ:
+        return f"{variable}: "
+    line = line_of(text, location)
     path = ".".join(str(part) for part in location)
-    return f"{variable if variable in os.environ else path}: "
+    return f"{path} (line {line}): " if line else f"{path}: "
 
 
 def _config_named() -> bool:

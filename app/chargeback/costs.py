@@ -29,6 +29,7 @@ COST_GROUPS = (
     "model",
     "team",
     "cost_center",
+    "consumer",
     "charge",
     "kind",
     "hour",

@@ -16,7 +16,6 @@ from app.store.migrating import upgrade
 from app.store.naming import NameStore
 from app.units.window import from_ms
 from app.web.reading import Scope
-from app.wiring.examining import examine
 
 database = typer.Typer(help="The database.")
 keys = typer.Typer(help="API keys.")
@@ -104,15 +103,3 @@ def revoke_key(name: Annotated[str, typer.Argument(help="The key's name.")]) -> 
     with ledger.engine.begin() as connection:
         KeyStore(connection).revoke(name, at_ms=arguments.now_ms())
     console().print(f"The key {name} is revoked.", markup=False)
-
-
-def doctor() -> None:
-    """Check configuration, database, Prometheus and Kubernetes, and say what is missing."""
-    ledger = arguments.ledger()
-    checks = examine(ledger.settings, ledger.engine)
-    for one in checks:
-        mark, style = ("ok     ", "green") if one.ok else ("failed ", "bold red")
-        console().print(mark, style=style, end="")
-        console().print(f"{one.name}: {one.detail}", markup=False, soft_wrap=True)
-    if not all(one.ok for one in checks):
-        raise typer.Exit(1)

@@ -30,6 +30,7 @@ from app.settings import (
 from app.simulator.clock import VirtualClock
 from app.simulator.fleet import Fleet
 from app.simulator.kubernetes_api import SimulatedKubernetes
+from app.simulator.modes import Mode
 from app.simulator.prometheus_api import SimulatedPrometheus
 from app.simulator.spec import FleetSpec, Outage
 from app.store.embedded import drop_database, embedded_url
@@ -108,6 +109,10 @@ def _spec(window: Window) -> FleetSpec:
         start_ms=window.start_ms,
         hours=window.length_ms // HOUR_MS,
         outages=(),
+        modes=(Mode.MIG_MIXED, Mode.TIME_SLICING, Mode.KAI),
+        mode_changes=False,
+        mode_pods_per_node=6,
+        mode_pod_minutes=240,
     )
     node = Fleet.build(spec).nodes[0].name
     start_ms = window.start_ms + 6 * HOUR_MS

@@ -16,10 +16,13 @@ from app.cli.ledger import rate_all
 from app.cli.output import Format, console, print_table, status_console
 from app.pricing.book import PriceBook
 from app.pricing.rows import ModelCount, PricedPool, PriceRow
+from app.sources.catalogue.gateway_files import load_gateways
 from app.store.prices import PriceStore
 from app.units.window import OPEN_MS, Window, from_ms
 from app.wiring import Ledger
+from app.wiring.clients import model_entries
 from app.workflows.imports import Imported, apply_contract, import_prices
+from app.workflows.rating import contract_of
 
 prices = typer.Typer(help="The price book.")
 contract = typer.Typer(help="The team contract: who owns what, who pays.")
@@ -53,6 +56,7 @@ def import_file(file: File, dry_run: DryRun = False) -> None:
             billing_zone=ledger.settings.zone,
             at_ms=arguments.now_ms(),
             dry_run=dry_run,
+            models=model_entries(ledger.settings.models),
         )
     console().print(
         f"{done.added} prices added, {done.superseded} superseded, {done.unchanged} unchanged;"
@@ -74,10 +78,23 @@ def apply_file(file: File, dry_run: DryRun = False) -> None:
             billing_zone=ledger.settings.zone,
             at_ms=arguments.now_ms(),
             dry_run=dry_run,
+            models=model_entries(ledger.settings.models),
         )
+    _warn_of_sources(ledger, text, file.name)
     words = "is in force already" if done.unchanged else f"with {done.added} team blocks"
     console().print(f"Contract version {done.version} {words}.")
     _finish(ledger, done)
+
+
+def _warn_of_sources(ledger: Ledger, text: str, file_name: str) -> None:
+    """Say which sources of consumers no gateway is called: they never divide any cost."""
+    known = [gateway.name for gateway in load_gateways(ledger.settings.gateways)]
+    sources = {one.source for one in contract_of(text, file_name).consumer_sources}
+    for source in sorted(sources - {*known}):
+        status_console().print(
+            f"Warning: no gateway is called {source!r}; known are {', '.join(known)}.",
+            style="yellow",
+        )
 
 
 @prices.command("list")

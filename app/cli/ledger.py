@@ -20,7 +20,7 @@ from app.wiring import Ledger, RejectedError, refuse_future
 from app.workflows.collecting import Collected
 
 # Under which names, and by which questions, everything was read: for the explanation of a charge.
-_SILENT_NOTES = ("alias", "query")
+_SILENT_NOTES = ("alias", "query", "lora_adapter")
 _MOST_NOTES = 30
 
 

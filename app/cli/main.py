@@ -6,13 +6,14 @@ import sys
 
 import typer
 
-from app.cli.admin import database, doctor, keys
+from app.cli.admin import database, keys
 from app.cli.demo import demo
+from app.cli.doctor import doctor
 from app.cli.findings import app as findings
 from app.cli.inputs import contract, prices
 from app.cli.ledger import collect, detect, notify, rate, watch
 from app.cli.output import say_error
-from app.cli.reading import costs, explain, inference
+from app.cli.reading import consumers, costs, explain, inference
 from app.cli.reports import app as report
 from app.cli.services import serve, worker
 from app.errors import GpuledgerError, InputError
@@ -38,6 +39,7 @@ app.command("detect")(detect)
 app.command("notify")(notify)
 app.command("costs")(costs)
 app.command("inference")(inference)
+app.command("consumers")(consumers)
 app.command("explain")(explain)
 app.add_typer(findings, name="findings")
 app.add_typer(prices, name="prices")

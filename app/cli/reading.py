@@ -1,15 +1,17 @@
-"""Commands that read the ledger: costs, inference, explain."""
+"""Commands that read the ledger: costs, inference, consumers, explain."""
 
 from typing import Annotated
 
 import typer
 
+from app.chargeback.consumers import CONSUMER_FILTERS, consumers_table
 from app.chargeback.costs import COST_GROUPS, TIME_GROUPS, Basis, costs_columns, costs_table
 from app.chargeback.inference import INFERENCE_GROUPS, inference_columns, inference_table
 from app.cli import arguments
 from app.cli.arguments import BasisOption, End, Filter, Form, GroupBy, Start
 from app.cli.output import Format, console, print_table, status_console
 from app.units.identity import id_of_text
+from app.workflows.consumers import consumer_sums
 from app.workflows.reading import cost_sums, explanation, inference_sums
 
 _COST_FILTERS = tuple(name for name in COST_GROUPS if name not in TIME_GROUPS)
@@ -39,6 +41,12 @@ _SHOWN_INFERENCE = (
     "ttft_p95_seconds",
     "e2e_p95_seconds",
     "complete",
+)
+
+_SHOWN_CONSUMERS = (
+    *("day", "cluster", "service", "consumer", "team", "matched_by"),
+    *("prompt_tokens", "generation_tokens", "weighted_tokens"),
+    *("gateway_to_engine_ratio", "reassigned_cost", "currency"),
 )
 
 
@@ -93,6 +101,24 @@ def inference(
             )
         for reason in sorted({text for text in found.rows["unit_cost_reason"].tolist() if text}):
             status_console().print(f"Note: no unit cost where {reason}.", style="yellow")
+
+
+def consumers(
+    start: Start,
+    end: End,
+    only: Filter = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Who sent tokens to shared services, day by day, and what of their cost is theirs."""
+    filters = arguments.filters(only, CONSUMER_FILTERS)
+    window = arguments.window(start, end)
+    ledger = arguments.ledger()
+    with ledger.engine.connect() as connection:
+        found = consumer_sums(connection, window, filters, zone=ledger.settings.zone)
+    table = consumers_table(found.rows, ledger.settings.currency)
+    title = f"Consumers from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
+    print_table(table, form, title=title, columns=_SHOWN_CONSUMERS)
+    arguments.warn_of(found.hours.missing, found.hours.partial, found.hours.pending)
 
 
 def explain(

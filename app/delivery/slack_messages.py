@@ -136,15 +136,21 @@ def _headline(finding: Finding) -> str:
             pod = f"{_name(subject.namespace)}/{_name(subject.pod)}"
             return f"{pod} keeps {_gpus(finding, 'held_gpus')} idle"
         case FindingKind.UNALLOCATED_POOL:
-            free = next(f.value for f in finding.evidence if f.name == "unallocated_ratio")
+            free = _figure(finding, "unallocated_ratio")
             gpus = _gpus(finding, "devices")
             return f"Node {_name(subject.node)}: nobody held {free:.0%} of its {gpus}"
+        case FindingKind.GATEWAY_RATIO:
+            service = f"{_name(subject.namespace)}/{_name(subject.workload)}"
+            seen = _figure(finding, "gateway_to_engine_ratio")
+            return f"{service}: gateways counted {seen:.0%} of its tokens"
         case _:
             assert_never(finding.kind)
 
 
 def _money_sentence(finding: Finding, currency: str) -> str:
     gpu_hours = f"{finding.wasted_gpu_ms / HOUR_MS:,.1f} GPU-hours"
+    if finding.kind is FindingKind.GATEWAY_RATIO:
+        return f"Consumers share its cost by doubtful tokens in {_span(finding)}."
     if finding.wasted_nanos is None or finding.per_day_nanos is None:
         return f"*{gpu_hours}* wasted in {_span(finding)}; no price covers them."
     return (
@@ -167,7 +173,15 @@ def _span(finding: Finding) -> str:
 
 
 def _since_word(kind: FindingKind) -> str:
-    return "Held since" if kind is FindingKind.IDLE_HOLD else "Unallocated since"
+    match kind:
+        case FindingKind.IDLE_HOLD:
+            return "Held since"
+        case FindingKind.UNALLOCATED_POOL:
+            return "Unallocated since"
+        case FindingKind.GATEWAY_RATIO:
+            return "Seen since"
+        case _:
+            assert_never(kind)
 
 
 def _since(finding: Finding) -> str:
@@ -178,6 +192,8 @@ def _since(finding: Finding) -> str:
 
 def _where(finding: Finding) -> str:
     subject = finding.subject
+    if not subject.node:
+        return f"cluster `{_code(subject.cluster)}`, `{_code(subject.workload)}`"
     place = f"node `{_code(subject.node)}`, cluster `{_code(subject.cluster)}`"
     return f"{place}, `{_code(subject.workload)}`" if subject.workload else place
 
@@ -199,12 +215,21 @@ def _evidence(finding: Finding) -> str:
                 f"{figures['unallocated_ratio']:.0%} of the GPU time could have been taken, "
                 f"{figures['held_ratio']:.0%} was held"
             )
+        case FindingKind.GATEWAY_RATIO:
+            return (
+                f"{figures['gateway_tokens']:,.0f} tokens went through gateways, its engines "
+                f"counted {figures['engine_tokens']:,.0f}"
+            )
         case _:
             assert_never(finding.kind)
 
 
+def _figure(finding: Finding, name: str) -> float:
+    return next(figure.value for figure in finding.evidence if figure.name == name)
+
+
 def _gpus(finding: Finding, name: str) -> str:
-    count = next(figure.value for figure in finding.evidence if figure.name == name)
+    count = _figure(finding, name)
     return f"{count:.2f}".rstrip("0").rstrip(".") + f" × {finding.subject.gpu_model}"
 
 
@@ -220,6 +245,10 @@ def _what_to_do(finding: Finding) -> str:
             first = "Stop the pod or scale its workload down"
         case FindingKind.UNALLOCATED_POOL:
             first = "Remove the node, let the autoscaler take it, or give its GPUs to a queue"
+        case FindingKind.GATEWAY_RATIO if _figure(finding, "gateway_to_engine_ratio") < 1:
+            first = "Find who calls the service without the gateway, or scrape all of its replicas"
+        case FindingKind.GATEWAY_RATIO:
+            first = "Look for tokens that are counted twice, or for a model of the same name"
         case _:
             assert_never(finding.kind)
     return f"*What to do*\n{first}. If it is known or wanted: {_how(id_text(finding.finding_id))}"

@@ -9,23 +9,30 @@ import numpy as np
 import pandas as pd
 
 from app.sources.asking import Inquiry, Report, answers
-from app.sources.catalogue import Catalogue
-from app.sources.device_harvest import device_asks, device_harvest
-from app.sources.prometheus import PrometheusSource
-from app.sources.serving_harvest import (
-    COUNTERS,
-    GAUGES,
-    HISTOGRAMS,
-    serving_asks,
-    serving_harvest,
+from app.sources.catalogue import Catalogue, Exporter
+from app.sources.device_harvest import (
+    DEVICE_MEANINGS,
+    FALLBACK_MEANINGS,
+    DeviceHarvest,
+    device_asks,
+    device_harvest,
 )
+from app.sources.engine_harvest import (
+    ENGINE_MEANINGS,
+    engine_asks,
+    engine_harvest,
+    optional_meanings,
+)
+from app.sources.freshness import record_freshness
+from app.sources.gateway_harvest import GatewayHarvest, gateway_harvest
+from app.sources.prometheus import PrometheusSource
+from app.sources.serving_harvest import ServingHarvest
 from app.units.window import Window
 from app.usage import frames
 from app.usage.kinds import ActivityBasis
 from app.usage.notes import Note, notes_frame
 from app.usage.samples import SampleSet
 
-_DEVICE_MEANINGS = ("gr_engine_active", "gpu_util", "energy", "memory_used")
 _DAY_MS = 24 * 3_600_000
 # A server that scrapes anything at all has series of its own; so this is no idle cluster.
 _NO_HISTORY = "The server has no series around this hour: its history ended or had not begun."
@@ -36,13 +43,16 @@ class Harvest:
     """The samples of a window, and what they are worth.
 
     ``activity`` has ratios 0–1 by basis, the better basis first; a device is in one of them.
+    ``sharers`` are ratios of a whole device that its holders are told to use.
     Frames of figures have `DEVICE_LABELS` and ``value``. Counters reach back to the newest sample
     before the window; buckets have all samples only where a replica restarted, came or went, and
-    otherwise those next to the borders. Values of ``births`` are milliseconds since the epoch; one
-    identity may have several series. ``partial`` says that a family was answered incompletely.
+    otherwise those next to the borders; for gauges and adapters see `ServingHarvest`. Values of
+    ``births`` are milliseconds since the epoch; one identity may have several series. ``partial``
+    says that a family was answered incompletely.
     """
 
     activity: tuple[tuple[ActivityBasis, SampleSet], ...]
+    sharers: SampleSet
     energy: SampleSet
     memory_used_max_mib: pd.DataFrame
     sm_active_mean: pd.DataFrame
@@ -51,6 +61,8 @@ class Harvest:
     buckets: SampleSet
     births: SampleSet
     gauges: SampleSet
+    adapters: pd.DataFrame
+    gateways: GatewayHarvest
     evidence: pd.DataFrame
     notes: pd.DataFrame
     partial: bool
@@ -71,8 +83,9 @@ def harvest(
     names = metric_names(source, window, scrape_ms)
     if not names:
         report.trouble("prometheus", _NO_HISTORY)
-    devices, serving = (
-        Inquiry(
+
+    def inquiry(exporter: Exporter) -> Inquiry:
+        return Inquiry(
             source=source,
             exporter=exporter,
             names=names,
@@ -80,18 +93,25 @@ def harvest(
             scrape_ms=scrape_ms,
             report=report,
         )
-        for exporter in (catalogue.dcgm, catalogue.vllm)
-    )
-    answered = list(answers(source, [*device_asks(devices), *serving_asks(serving)], report))
+
+    devices = [inquiry(exporter) for exporter in catalogue.devices]
+    engines = [inquiry(engine) for engine in catalogue.engines]
+    answered = list(answers(source, [*device_asks(devices), *engine_asks(engines)], report))
     device_part = device_harvest(devices, answered)
-    serving_part = serving_harvest(serving, answered, counter_lookback_ms=counter_lookback_ms)
-    for basis, samples in device_part.activity:
-        _note_rhythm(report, basis.name.lower(), samples, scrape_ms)
-    _note_rhythm(report, "counters", serving_part.counters, scrape_ms)
-    note_names(devices, _DEVICE_MEANINGS)
-    note_names(serving, (*COUNTERS, *HISTOGRAMS, *GAUGES))
+    serving_part = engine_harvest(engines, answered, counter_lookback_ms=counter_lookback_ms)
+    gateway_part = gateway_harvest(
+        source,
+        catalogue.gateways,
+        names,
+        window,
+        scrape_ms=scrape_ms,
+        report=report,
+        counter_lookback_ms=counter_lookback_ms,
+    )
+    _judge(devices, engines, device_part, serving_part)
     return Harvest(
         activity=device_part.activity,
+        sharers=device_part.sharers,
         energy=device_part.energy,
         memory_used_max_mib=device_part.memory_used_max_mib,
         sm_active_mean=device_part.sm_active_mean,
@@ -100,12 +120,34 @@ def harvest(
         buckets=serving_part.buckets,
         births=serving_part.births,
         gauges=serving_part.gauges,
+        adapters=serving_part.adapters,
+        gateways=gateway_part,
         evidence=evidence_frame(report, "prometheus"),
         notes=notes_frame(report.notes),
         partial=report.partial,
         aliases=tuple(sorted(key for key, count in report.series.items() if count)),
         questions=report.questions,
     )
+
+
+def _judge(
+    devices: Sequence[Inquiry],
+    engines: Sequence[Inquiry],
+    device_part: DeviceHarvest,
+    serving_part: ServingHarvest,
+) -> None:
+    """Write down how often samples came, how far they reach, and under which names."""
+    report, scrape_ms = devices[0].report, devices[0].scrape_ms
+    for basis, samples in device_part.activity:
+        _note_rhythm(report, basis.name.lower(), samples, scrape_ms)
+    _note_rhythm(report, "counters", serving_part.counters, scrape_ms)
+    activity = (samples for _, samples in device_part.activity)
+    counted = (device_part.energy, serving_part.counters, serving_part.gauges)
+    record_freshness(devices[0], [*activity, *counted])
+    for device in devices:
+        note_names(device, DEVICE_MEANINGS, FALLBACK_MEANINGS)
+    for engine in engines:
+        note_names(engine, ENGINE_MEANINGS, optional_meanings(engine.exporter))
 
 
 def _note_rhythm(report: Report, family: str, samples: SampleSet, scrape_ms: int) -> None:
@@ -162,23 +204,35 @@ def evidence_frame(report: Report, source: str) -> pd.DataFrame:
     )
 
 
-def note_names(inquiry: Inquiry, meaning_names: Sequence[str]) -> None:
+def note_names(
+    inquiry: Inquiry, meaning_names: Sequence[str], optional: Sequence[str] = ()
+) -> None:
     """Say under which names the meanings were found, and which a living exporter lacks.
 
-    What is there and was not asked for, since something better is, is not lacking.
+    What is there and was not asked for, since something better is, is not lacking, and neither is
+    what is ``optional``.
     """
     report, exporter = inquiry.report, inquiry.exporter
+    known = {
+        meaning.name: {alias.name for alias in meaning.aliases}
+        for meaning in exporter.meanings
+        if meaning.name in meaning_names or meaning.name in optional
+    }
     asked = {name for name, _ in report.series}
     found = [
         (name, alias, count)
         for (name, alias), count in sorted(report.series.items())
-        if name in meaning_names and count
+        if count and alias in known.get(name, ())
     ]
     for name, alias, count in found:
         report.notes.append(Note("alias", name, count, f"Read as {alias}."))
     for name in meaning_names if found else ():
+        if name not in known:
+            continue
         unasked = name not in asked and exporter.meaning(name).published(inquiry.names)
         if name not in {present for present, _, _ in found} and not unasked:
-            known = ", ".join(alias.name for alias in exporter.meaning(name).aliases)
-            detail = f"{exporter.name} has no series under its known names: {known}."
+            names = ", ".join(
+                alias.name for alias in exporter.meaning(name).aliases if not alias.respelled
+            )
+            detail = f"{exporter.name} has no series under its known names: {names}."
             report.notes.append(Note("missing_family", name, 0, detail))

@@ -8,23 +8,23 @@ from typing import TypeVar
 from app.attribution.contract import (
     UNOWNED,
     Consumer,
+    ConsumerSource,
     Contract,
     IdlePolicy,
-    MigSharePolicy,
     Platform,
     Policies,
     SharedPolicy,
     Team,
-    TimeSlicingPolicy,
     TokenWeights,
     UnallocatedPolicy,
 )
 from app.attribution.owners import Claim, ties
 from app.sources.yaml_blocks import Block, ContractError, Value, read_yaml
 from app.units.window import OPEN_MS
+from app.usage.share_policies import MigSharePolicy, TimeSlicingPolicy
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_Dated = TypeVar("_Dated", Team, Platform, Policies, TokenWeights)
+_Dated = TypeVar("_Dated", Team, Platform, Policies, TokenWeights, ConsumerSource)
 
 _DATES = ("valid_from", "valid_to")
 _TEAM = (
@@ -64,6 +64,8 @@ def read_team_contract(text: str, *, filename: str) -> Contract:
     team_values = teams_value.items() if teams_value else []
     platform_values = _one_or_many(platform_value)
     policy_values = _one_or_many(root.get("policies"))
+    consumer_values = _one_or_many(root.get("consumers"))
+    sources = _dated([_consumer_source(value) for value in consumer_values], consumer_values)
     teams = [_team(value) for value in team_values]
     weights = [pair for value in policy_values for pair in _token_weights(value)]
     contract = Contract(
@@ -71,7 +73,8 @@ def read_team_contract(text: str, *, filename: str) -> Contract:
         platform=_dated([_platform(value) for value in platform_values], platform_values),
         policies=_dated([_policies(value) for value in policy_values], policy_values),
         token_weights=_dated([one for one, _ in weights], [value for _, value in weights]),
-        consumers=_consumers(root.get("consumers"), {team.name for team in teams}),
+        consumers=_consumers(consumer_values, sources, {team.name for team in teams}),
+        consumer_sources=sources,
     )
     for tie in ties(contract):
         first = _place(tie.first, team_values, platform_values)
@@ -156,16 +159,33 @@ def _weights(value: Value, outer: tuple[int, int]) -> TokenWeights:
     return weights
 
 
-def _consumers(value: Value | None, teams: set[str]) -> tuple[Consumer, ...]:
-    if value is None:
-        return ()
-    block = value.block("source", "map")
-    source, aliases = block.need("source").text(), block.get("map")
+def _consumer_source(value: Value) -> ConsumerSource:
+    block = value.block("source", "map", *_DATES)
+    valid_from_ms, valid_to_ms = _validity(block)
+    return ConsumerSource(
+        source=block.need("source").text(), valid_from_ms=valid_from_ms, valid_to_ms=valid_to_ms
+    )
+
+
+def _consumers(
+    values: list[Value], sources: tuple[ConsumerSource, ...], teams: set[str]
+) -> tuple[Consumer, ...]:
+    """Return the aliases of every block; each counts as long as its block does."""
     consumers: list[Consumer] = []
-    for alias, team in aliases.pairs() if aliases else ():
-        if team.text() not in teams:
-            team.refuse(f'names the team "{team.text()}", which the contract does not have')
-        consumers.append(Consumer(source=source, alias=alias, team=team.text()))
+    for value, source in zip(values, sources, strict=True):
+        aliases = value.block("source", "map", *_DATES).get("map")
+        for alias, team in aliases.pairs() if aliases else ():
+            if team.text() not in teams:
+                team.refuse(f'names the team "{team.text()}", which the contract does not have')
+            consumers.append(
+                Consumer(
+                    source=source.source,
+                    alias=alias,
+                    team=team.text(),
+                    valid_from_ms=source.valid_from_ms,
+                    valid_to_ms=source.valid_to_ms,
+                )
+            )
     return tuple(consumers)
 
 
@@ -225,12 +245,16 @@ def _dated(blocks: list[_Dated], values: list[Value]) -> tuple[_Dated, ...]:
     return tuple(ended)
 
 
-def _subject(block: Team | Platform | Policies | TokenWeights) -> tuple[str, ...]:
+def _subject(
+    block: Team | Platform | Policies | TokenWeights | ConsumerSource,
+) -> tuple[str, ...]:
     match block:
         case Team():
             return (block.name, *sorted(block.clusters))
         case TokenWeights():
             return (block.model,)
+        case ConsumerSource():
+            return (block.source,)
         case _:
             return ()
 

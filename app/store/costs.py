@@ -37,6 +37,7 @@ COST_GROUPS = (
     "model",
     "team",
     "cost_center",
+    "consumer",
     "charge",
     "kind",
     "hour",
@@ -145,9 +146,14 @@ class CostStore:
         telling is not gone.
         """
         row = self._connection.exec_driver_sql(
-            "SELECT count(*) FILTER (WHERE inside AND partial),"
-            " count(*) FILTER (WHERE inside AND (rated_revision, rated_marks)"
-            " IS DISTINCT FROM (revision, input_marks)),"
+            # Mostly no day waits, and then no hour has to be compared with any.
+            "WITH waiting AS MATERIALIZED (SELECT started_at, until FROM redistributed_days"
+            " WHERE done_marks < marks)"
+            " SELECT count(*) FILTER (WHERE inside AND partial),"
+            " count(*) FILTER (WHERE inside AND ((rated_revision, rated_marks)"
+            " IS DISTINCT FROM (revision, input_marks) OR EXISTS ("
+            "SELECT FROM waiting AS d WHERE hours.window_start < d.until"
+            " AND hours.window_start > d.started_at - interval '1 hour'))),"
             " count(*) FILTER (WHERE inside), count(DISTINCT cluster_id),"
             " count(*) FILTER (WHERE inside AND rated_revision IS NULL)"
             " FROM (SELECT *, window_start >= %(start)s AS inside FROM window_state"

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, select
 
 from app.attribution.charges import ChargeKind
 from app.errors import InputError
+from app.store.consumers import ConsumerStore
 from app.store.naming import NameStore
 from app.store.tables import METADATA
 from app.store.tables.inventory import HOLDS, NODES, WORKLOADS
@@ -50,6 +51,7 @@ _DIMENSIONS = {
         Dimension("model", "workload_id"),
         Dimension("team", "team_id"),
         Dimension("cost_center", "team_id"),
+        Dimension("consumer", "consumer_id"),
         Dimension("charge", "charge_id"),
         Dimension("kind", "kind"),
         Dimension("hour", "hour"),
@@ -201,9 +203,16 @@ class Labels:
                 return self._names.teams()
             case "cost_center":
                 return self._names.cost_centers()
+            case "consumer":
+                return self._consumers()
             case _:
                 message = f"{dimension.name} has no names."
                 raise AssertionError(message)
+
+    def _consumers(self) -> dict[int, str]:
+        """Return what every consumer is called; gateways may call different ones alike."""
+        known = ConsumerStore(self._connection).consumers()
+        return {key: consumer.name for key, consumer in known.items()}
 
     def _by_key(self, table: Table, key: str, name: str, keys: Sequence[int]) -> dict[int, str]:
         # The primary keys begin with the cluster.

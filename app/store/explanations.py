@@ -27,7 +27,7 @@ from app.store.tables.facts import (
 from app.store.tables.inventory import HOLDS, NODES, WORKLOADS
 from app.store.tables.ledger import CHARGES
 from app.units.window import OPEN_MS
-from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource
+from app.usage.kinds import ActivityBasis, ActivityScope, HoldSource, Sharing
 
 # The kind of note that says what was asked, and the evidence that it belongs to where that has
 # another name: both activity metrics are one family.
@@ -46,6 +46,9 @@ class ChargeRecord:
     charge_id: int
     kind: ChargeKind
     window_start_ms: int
+    node_id: int
+    gpu_model_id: int
+    hold_id: int
     start_ms: int
     end_ms: int
     cluster: str
@@ -84,6 +87,9 @@ class ExplanationStore:
             charge_id=row.charge_id,
             kind=ChargeKind(row.kind),
             window_start_ms=row.window_start,
+            node_id=row.node_id,
+            gpu_model_id=row.gpu_model_id,
+            hold_id=row.hold_id,
             start_ms=row.started_at,
             end_ms=row.ended_at,
             cluster=self._names.clusters().get(row.cluster_id, ""),
@@ -139,6 +145,9 @@ class ExplanationStore:
             units=hold.units,
             share_num=hold.share_num,
             share_den=hold.share_den,
+            compute_num=hold.compute_num,
+            compute_den=hold.compute_den,
+            sharing=Sharing(hold.sharing),
             start_ms=hold.started_at,
             end_ms=OPEN_MS if hold.ended_at is None else hold.ended_at,
             start_unsure_ms=hold.start_unsure_ms,

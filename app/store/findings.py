@@ -104,6 +104,7 @@ def _stored(tracked: TrackedFinding) -> dict[str, object]:
                 "gpu_model_id": subject.gpu_model_id,
                 "gpu_model": subject.gpu_model,
                 "hold_id": subject.hold_id,
+                "workload_id": subject.workload_id,
                 "namespace": subject.namespace,
                 "pod": subject.pod,
                 "workload": subject.workload,

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.store.copying import column_arrays
 from app.store.fact_frames import (
     COLD_STARTS,
+    CONSUMER_USAGE,
     FACT_TABLES,
     HOLD_USAGE,
     LATENCY_USAGE,
@@ -24,6 +25,7 @@ from app.store.fact_frames import (
 )
 from app.store.locking import ensure_partitions, guarded, lock
 from app.store.naming import NameStore
+from app.store.redistribution import mark_days_of
 from app.store.tables import METADATA
 from app.store.tables.facts import WINDOW_EVIDENCE, WINDOW_STATE
 from app.store.windows import notes_of, put_notes
@@ -88,6 +90,7 @@ class UsageStore:
         if state is not None and state.content_sha256 == digest:
             self._put_state(window, state.revision, facts, digest, forced_reason)
             return ReplaceResult(revision=state.revision, changed=False)
+        self._mark_redistribution(window, facts)
         self._replace_facts(window, facts)
         revision = 1 if state is None else state.revision + 1
         self._put_state(window, revision, facts, digest, forced_reason)
@@ -116,6 +119,10 @@ class UsageStore:
     def cold_starts(self, window: Window) -> pd.DataFrame:
         """Return `frames.COLD_STARTS` of the window's hours."""
         return self._read(COLD_STARTS, window)
+
+    def consumer_usage(self, window: Window) -> pd.DataFrame:
+        """Return `CONSUMER_USAGE` of the window's hours."""
+        return self._read(CONSUMER_USAGE, window)
 
     def evidence(self, window: Window) -> pd.DataFrame:
         """Return `frames.EVIDENCE` of one hour."""
@@ -162,6 +169,15 @@ class UsageStore:
                 frame = in_order(table, getattr(facts, table.name))
                 _assert_inside(table, frame, window)
                 write_facts(self._connection, table, self._cluster_id, frame)
+
+    def _mark_redistribution(self, window: Window, facts: UsageFacts) -> None:
+        """Let the day wait for a redistribution if what gateways said of the hour may change."""
+        stored = METADATA.tables[CONSUMER_USAGE.name]
+        known = self._connection.scalar(
+            select(stored.c.consumer_id).where(*self._at(stored, window)).limit(1)
+        )
+        if known is not None or len(facts.consumer_usage):
+            mark_days_of(self._connection, window)
 
     def _replace_evidence(self, window: Window, facts: UsageFacts) -> None:
         table = WINDOW_EVIDENCE

@@ -12,6 +12,7 @@ from app.findings.unallocated_pool import UNALLOCATED_POOL_EVIDENCE
 from app.store.copying import Column, Kind, copy_out
 from app.store.fact_frames import span
 from app.store.naming import NameStore
+from app.store.reassignments import gateway_ratios
 from app.store.tables.inventory import HOLDS, NODES, WORKLOADS
 from app.units.window import OPEN_MS, Window
 from app.usage.identity import cluster_id
@@ -22,6 +23,12 @@ _WITHIN = (
 )
 _HELD = ", ".join(
     str(int(kind)) for kind in (ChargeKind.USED, ChargeKind.IDLE, ChargeKind.UNMEASURED)
+)
+# Of the hours that were never rated: those without a charge. What was rated may have another length
+# than the facts have, where a policy of shares other than the default counts.
+_UNRATED = (
+    "FILTER (WHERE window_start NOT IN"  # noqa: S608 names of ours only
+    f" (SELECT DISTINCT window_start FROM charges WHERE {_WITHIN} AND step = 0))"
 )
 _POOL_KEY = ["node_id", "gpu_model_id"]
 
@@ -55,6 +62,7 @@ class WasteStore:
         usage = self._read(
             f"SELECT hold_id, {last},"  # noqa: S608 names of ours only
             f" {', '.join(f'sum({name})::bigint' for name in sums)},"
+            f" coalesce(sum(held_ms) {_UNRATED}, 0)::bigint,"
             " sum((extract(epoch FROM ended_at - started_at) * 1000)::bigint)::bigint,"
             " max(activity_scope)::smallint, coalesce(max(memory_used_max_mib), 'NaN'::float8)"
             f" FROM hold_usage WHERE {_WITHIN} GROUP BY 1 HAVING sum(held_ms) > 0",
@@ -64,6 +72,7 @@ class WasteStore:
             gpu_model_id=Kind.INT8,
             workload_id=Kind.INT8,
             **dict.fromkeys(sums, Kind.INT8),
+            unrated_ms=Kind.INT8,
             held_wall_ms=Kind.INT8,
             activity_scope=Kind.INT2,
             memory_used_max_mib=Kind.FLOAT8,
@@ -83,7 +92,7 @@ class WasteStore:
         money = _by_key(charges, ["hold_id"])
         frame = _joined(usage, money, ["hold_id"])
         # Time that was never rated has no money either.
-        frame["unpriced_ms"] += frame["held_ms"] - frame["gpu_ms"]
+        frame["unpriced_ms"] += frame["unrated_ms"]
         self._name(frame)
         self._describe_holds(frame, window)
         return frame[[*IDLE_HOLD_EVIDENCE.columns]].sort_values("hold_id", ignore_index=True)
@@ -93,13 +102,15 @@ class WasteStore:
         sums = ("held_ms", "unallocated_ms", "stranded_ms", "unobserved_ms")
         usage = self._read(
             "SELECT node_id, gpu_model_id, max(devices),"  # noqa: S608 names of ours only
-            f" {', '.join(f'sum({name})::bigint' for name in sums)}"
+            f" {', '.join(f'sum({name})::bigint' for name in sums)},"
+            f" coalesce(sum(unallocated_ms) {_UNRATED}, 0)::bigint"
             f" FROM pool_usage WHERE {_WITHIN} GROUP BY 1, 2 HAVING max(devices) > 0",
             window,
             node_id=Kind.INT8,
             gpu_model_id=Kind.INT8,
             devices=Kind.INT8,
             **dict.fromkeys(sums, Kind.INT8),
+            unrated_ms=Kind.INT8,
         )
         usage["capacity_ms"] = usage[[*sums]].sum(axis="columns").astype("int64")
         unallocated = int(ChargeKind.UNALLOCATED)
@@ -117,11 +128,15 @@ class WasteStore:
             unpriced_ms=Kind.INT8,
         )
         frame = _joined(usage, _by_key(charges, _POOL_KEY), _POOL_KEY)
-        frame["unpriced_ms"] += frame["unallocated_ms"] - frame["gpu_ms"]
+        frame["unpriced_ms"] += frame["unrated_ms"]
         self._name(frame)
         ends = self._node_ends()
         frame["exists_until_ms"] = _ints([ends.get(key, OPEN_MS) for key in frame["node_id"]])
         return frame[[*UNALLOCATED_POOL_EVIDENCE.columns]].sort_values(_POOL_KEY, ignore_index=True)
+
+    def gateway_ratios(self, window: Window) -> pd.DataFrame:
+        """Return `GATEWAY_RATIO_EVIDENCE`: one row a service whose cost consumers share."""
+        return gateway_ratios(self._connection, self._cluster_id, window)
 
     def _name(self, frame: pd.DataFrame) -> None:
         """Add the names that both kinds of evidence have."""

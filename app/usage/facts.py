@@ -1,10 +1,11 @@
 """All that was found out about one cluster's window, as one value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from app.usage import frames
+from app.usage.consumers import CONSUMER_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class UsageFacts:
     evidence: pd.DataFrame
     notes: pd.DataFrame
     partial: bool
+    consumer_usage: pd.DataFrame = field(default_factory=lambda: frames.empty(CONSUMER_USAGE))
 
     def __post_init__(self) -> None:
         frames.POOL_USAGE.validate(self.pool_usage)
@@ -28,5 +30,6 @@ class UsageFacts:
         frames.LATENCY_USAGE.validate(self.latency_usage)
         frames.SERVICE_MINUTES.validate(self.service_minutes)
         frames.COLD_STARTS.validate(self.cold_starts)
+        CONSUMER_USAGE.validate(self.consumer_usage)
         frames.EVIDENCE.validate(self.evidence)
         frames.NOTES.validate(self.notes)

@@ -8,6 +8,9 @@ import pandas as pd
 
 from app.usage import frames
 
+# A pod, as namespace/name, gets devices by claims that its source does not show.
+CLAIMS_NOT_VISIBLE = "claims_not_visible"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:

@@ -1,6 +1,7 @@
 """Collect one hour of one cluster: read the sources, compute the usage, replace the facts."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from sqlalchemy import Connection, Engine
@@ -9,16 +10,23 @@ from app.sources.catalogue import Catalogue
 from app.sources.harvest import Harvest, harvest
 from app.sources.kube_state import Inventory, kube_state_inventory
 from app.sources.prometheus import PrometheusSource
+from app.store.consumers import ConsumerStore
 from app.store.inventory import InventoryStore
 from app.store.naming import NameStore
 from app.store.usage import ReplaceResult, UsageStore
 from app.units.window import OPEN_MS, Window
 from app.usage import frames
 from app.usage.activity import DeviceMetrics, measure
+from app.usage.consumers import ConsumerFacts, consume
 from app.usage.evidence import watch_evidence
 from app.usage.facts import UsageFacts
 from app.usage.holds import pool_counts_of
+from app.usage.homeless_devices import notes_on_homeless_devices
+from app.usage.models import ModelEntry
+from app.usage.notes import notes_frame
+from app.usage.oversubscription import notes_on_oversubscription
 from app.usage.services import ServiceFacts, ServingMetrics, serve
+from app.usage.serving_pods import KnownModels
 from app.usage.shown_models import shown_models, with_shown_models
 from app.usage.states import device_states
 from app.workflows.inventories import (
@@ -26,6 +34,7 @@ from app.workflows.inventories import (
     kube_state_only,
     watched_inventory,
     with_kube_state,
+    without_claims,
 )
 
 
@@ -33,7 +42,9 @@ from app.workflows.inventories import (
 class CollectFrom:
     """Where a cluster's facts come from, and how they are read.
 
-    ``watched`` is false where kube-state-metrics is the only inventory (mode ``off``).
+    ``watched`` is false where kube-state-metrics is the only inventory (mode ``off``). ``models``
+    are the names of models, ``devices`` the physical devices by node name or instance type, that a
+    person configured.
     """
 
     cluster: str
@@ -42,6 +53,8 @@ class CollectFrom:
     scrape_ms: int
     counter_lookback_ms: int
     watched: bool
+    devices: Mapping[str, int] = field(default_factory=dict)
+    models: tuple[ModelEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +96,18 @@ def collect_hour(
         known = fill(known, seen, given.cluster, window)
     models = shown_models(known.pools, known.nodes, _device_labels(harvested))
     known = replace(known, pools=with_shown_models(known.pools, models))
-    facts, services = _facts(given, window, known, harvested, seen)
+    consumed = consume(
+        window,
+        harvested.gateways.counters,
+        harvested.gateways.births,
+        scrape_ms=given.scrape_ms,
+        lookback_ms=given.counter_lookback_ms,
+    )
+    facts, services = _facts(given, window, known, harvested, seen, consumed)
     with engine.begin() as connection:
         NameStore(connection).ensure_gpu_models(set(models.values()))
         _put_names(connection, given, known, seen, services, window)
+        ConsumerStore(connection).put(consumed.consumers, consumed.routes)
         result = UsageStore(connection, given.cluster).replace(
             window, facts, forced_reason=forced_reason
         )
@@ -101,13 +122,15 @@ def _kube_state(given: CollectFrom, window: Window, known: Known) -> Inventory |
     """Ask kube-state-metrics where it is the only inventory, or where nobody watched."""
     if given.watched and known.watched.length() == window.length_ms:
         return None
-    return kube_state_inventory(
+    seen = kube_state_inventory(
         given.source,
         given.catalogue,
         window,
         scrape_ms=given.scrape_ms,
         known_nodes=known.node_uids,
+        devices=given.devices,
     )
+    return without_claims(known, seen, given.cluster)
 
 
 def _facts(
@@ -116,10 +139,12 @@ def _facts(
     known: Known,
     harvested: Harvest,
     seen: Inventory | None,
+    consumed: ConsumerFacts,
 ) -> tuple[UsageFacts, ServiceFacts]:
     states = device_states(window, known.pools, known.counts, known.holds, known.observed)
     metrics = DeviceMetrics(
         activity=harvested.activity,
+        sharers=harvested.sharers,
         energy=harvested.energy,
         memory_used_max_mib=harvested.memory_used_max_mib,
         sm_active_mean=harvested.sm_active_mean,
@@ -132,14 +157,17 @@ def _facts(
             buckets=harvested.buckets,
             births=harvested.births,
             gauges=harvested.gauges,
+            adapters=harvested.adapters,
         ),
         known.holds,
         known.readiness,
         cluster=given.cluster,
         scrape_ms=given.scrape_ms,
         lookback_ms=given.counter_lookback_ms,
+        known=KnownModels(pods=known.pods, entries=given.models),
     )
     asked = [seen] if seen is not None else []
+    shown = [*(samples for _, samples in harvested.activity), harvested.energy]
     facts = UsageFacts(
         pool_usage=states.pool_usage,
         hold_usage=measure(window, states, metrics, known.nodes, given.scrape_ms),
@@ -147,12 +175,16 @@ def _facts(
         latency_usage=services.latency_usage,
         service_minutes=services.service_minutes,
         cold_starts=services.cold_starts,
+        consumer_usage=consumed.usage,
         evidence=_evidence(given, window, known, [harvested, *asked]),
         notes=_united(
             [
                 known.notes,
                 states.notes,
+                notes_frame(notes_on_oversubscription(states.pool_usage, known.nodes)),
+                notes_frame(notes_on_homeless_devices(shown, known.nodes)),
                 services.notes,
+                consumed.notes,
                 harvested.notes,
                 *(one.notes for one in asked),
             ]

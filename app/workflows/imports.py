@@ -20,7 +20,9 @@ from app.store.prices import PriceStore
 from app.store.windows import WindowState, WindowStore
 from app.units.window import OPEN_MS
 from app.usage.identity import team_id
+from app.usage.models import ModelEntry
 from app.workflows.rating import current_terms, days_of, rated
+from app.workflows.redistribution_preview import RedistributionPreview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class Imported:
     dry_run: bool
 
 
-def import_prices(
+def import_prices(  # noqa: PLR0913 # every one is a fact of the import
     text: str,
     *,
     file_name: str,
@@ -63,6 +65,7 @@ def import_prices(
     billing_zone: tzinfo,
     at_ms: int,
     dry_run: bool,
+    models: Sequence[ModelEntry] = (),
     progress: Callable[[int], None] = lambda _hours: None,
 ) -> Imported:
     """Add the price book in ``text``, all of it or nothing."""
@@ -80,7 +83,7 @@ def import_prices(
             superseded=len(done.superseded),
             unchanged=done.unchanged,
             hours=sum(len(states) for states in touched.values()),
-            moved=_moved(connection, touched, billing_zone, progress),
+            moved=_moved(connection, touched, billing_zone, models, progress),
             dry_run=dry_run,
         )
 
@@ -95,6 +98,7 @@ def apply_contract(
     billing_zone: tzinfo,
     at_ms: int,
     dry_run: bool,
+    models: Sequence[ModelEntry] = (),
     progress: Callable[[int], None] = lambda _hours: None,
 ) -> Imported:
     """Make the contract in ``text`` the one in force."""
@@ -118,7 +122,7 @@ def apply_contract(
             superseded=0,
             unchanged=len(contract.teams) if unchanged else 0,
             hours=sum(len(states) for states in touched.values()),
-            moved=_moved(connection, touched, billing_zone, progress),
+            moved=_moved(connection, touched, billing_zone, models, progress),
             dry_run=dry_run,
         )
 
@@ -157,21 +161,32 @@ def _moved(
     connection: Connection,
     touched: dict[str, tuple[WindowState, ...]],
     billing_zone: tzinfo,
+    models: Sequence[ModelEntry],
     progress: Callable[[int], None],
 ) -> tuple[Moved, ...]:
-    """Compare the stored charges of the touched hours with what they would be, by team."""
+    """Compare the stored charges of the touched hours with what they would be, by team.
+
+    Of the days that they touch also what is redistributed to consumers.
+    """
     names = NameStore(connection).teams()
     before: dict[int, int] = {}
     after: dict[int, int] = {}
     terms = current_terms(connection)
+    preview = RedistributionPreview(connection, billing_zone, terms.contract, models)
     for cluster, states in touched.items():
         charges = ChargeStore(connection, cluster, billing_zone)
         for day in days_of(states):
-            _add(before, charges.within(day))
+            stored = charges.within(day)
+            _add(before, stored)
             result = rated(connection, cluster, day, terms, billing_zone)
             _add(after, result.charges)
+            preview.add(cluster, day, stored, result.charges)
             names |= {team_id(name): name for name in result.teams}
             progress(day.length_ms)
+    for sums, moved in zip((before, after), preview.moved(), strict=True):
+        for team, nanos in moved.items():
+            sums[team] = sums.get(team, 0) + nanos
+    names |= preview.team_names()
     lines = [
         Moved(
             team=names.get(team, "" if not team else UNOWNED),

@@ -21,6 +21,8 @@ from app.store.prices import PriceStore
 from app.store.usage import UsageStore
 from app.store.windows import RatingVersions, WindowState, WindowStore
 from app.units.window import HOUR_MS, Window
+from app.usage.models import ModelEntry
+from app.workflows.redistributing import mark_days, redistribute_days
 
 # Raised by one when the same facts and inputs would give other charges.
 RATING_VERSION = 1
@@ -39,6 +41,10 @@ _HOLD_COLUMNS = (
     "end_ms",
     "share_num",
     "share_den",
+    "compute_num",
+    "compute_den",
+    "units",
+    "sharing",
     "held_ms",
     "active_ms",
     "idle_ms",
@@ -69,9 +75,13 @@ def rate_window(
     *,
     engine: Engine,
     billing_zone: tzinfo,
+    models: Sequence[ModelEntry] = (),
     progress: Callable[[int], None] = lambda _hours: None,
 ) -> RateCounts:
     """Rate the collected hours of ``window``; hours that were never collected are left out.
+
+    At the end the days that wait for it are redistributed over all clusters; ``models`` are the
+    names by which gateways' tokens find their services.
 
     Each day is written in one transaction: a crash leaves the old charges of a day or the new ones.
     While the database takes in one day, the next is computed.
@@ -91,7 +101,15 @@ def rate_window(
                 break
             terms = fresh.terms
             coming = [writer.submit(_write_day, engine, cluster, fresh, billing_zone)]
+    contract = terms.contract if terms else current_terms_of(engine).contract
+    redistribute_days(contract, engine=engine, billing_zone=billing_zone, models=models)
     return RateCounts(hours=hours, charges=charges)
+
+
+def current_terms_of(engine: Engine) -> Terms:
+    """Return the latest prices and contract."""
+    with engine.connect() as connection:
+        return current_terms(connection)
 
 
 def current_terms(connection: Connection, known: Terms | None = None) -> Terms:
@@ -178,9 +196,11 @@ def _rate_day(
 def _write_day(engine: Engine, cluster: str, day: _Day, billing_zone: tzinfo) -> RateCounts:
     window, result, contract = day.window, day.result, day.terms.contract
     with engine.begin() as connection:
+        count = ChargeStore(connection, cluster, billing_zone).replace(window, result.charges)
+        # After the days are locked: whoever redistributes them names teams in that order as well.
         centers = _cost_centers(result.teams, contract, window.end_ms)
         NameStore(connection).ensure_teams(centers)
-        count = ChargeStore(connection, cluster, billing_zone).replace(window, result.charges)
+        mark_days(connection, window, contract, billing_zone)
         store = WindowStore(connection, cluster)
         store.mark_rated(day.states, day.terms.versions)
         store.put_rating_notes(window, result.notes)

@@ -14,7 +14,13 @@ from app.attribution.owners import Ownership, OwnerSpan
 from app.attribution.service_costs import model_costs
 from app.attribution.unit_costs import percentile, unit_costs
 from app.chargeback.costs import MS_COLUMNS, NANOS_COLUMNS
-from app.chargeback.inference import COUNT_COLUMNS, RATIO_COLUMNS, UNIT_COST_COLUMNS
+from app.chargeback.inference import (
+    COUNT_COLUMNS,
+    DETAIL_COUNT_COLUMNS,
+    DETAIL_RATIO_COLUMNS,
+    RATIO_COLUMNS,
+    UNIT_COST_COLUMNS,
+)
 from app.errors import GpuledgerError
 from app.pricing.book import PriceBook
 from app.store.contracts import ContractStore
@@ -28,7 +34,9 @@ from app.units.identity import id_text
 from app.units.window import Window, from_ms
 from app.usage.identity import cluster_id
 from app.usage.kinds import LatencyMetric
+from app.workflows.consumers import reassigned_explanation
 from app.workflows.rating import contract_of, current_terms
+from app.workflows.restating import restated
 
 _HOURLY = frozenset({"hour"})
 
@@ -104,8 +112,11 @@ def inference_sums(
         _percentiles(latencies, group_by, LatencyMetric.TIME_TO_FIRST_TOKEN, 0.95),
         _percentiles(latencies, group_by, LatencyMetric.END_TO_END, 0.95),
         _medians(starts, group_by),
+        _percentiles(latencies, group_by, LatencyMetric.INTER_TOKEN, 0.5),
+        _percentiles(latencies, group_by, LatencyMetric.INTER_TOKEN, 0.95),
+        _percentiles(latencies, group_by, LatencyMetric.QUEUE_TIME, 0.95),
     ]
-    for name, values in zip(RATIO_COLUMNS[1:], ratios, strict=True):
+    for name, values in zip((*RATIO_COLUMNS[1:], *DETAIL_RATIO_COLUMNS), ratios, strict=True):
         keys = _keys(rows, group_by)
         rows[name] = pd.Series([values.get(key) for key in keys], dtype="float64")
     clusters = [cluster_id(name) for name in dict(filters).get("cluster", ())]
@@ -120,6 +131,8 @@ def inference_sums(
         *RATIO_COLUMNS,
         "complete",
         "unit_cost_reason",
+        *DETAIL_COUNT_COLUMNS,
+        *DETAIL_RATIO_COLUMNS,
     ]
     return InferenceSums(
         rows=rows[columns],
@@ -130,12 +143,16 @@ def inference_sums(
 
 def explanation(connection: Connection, charge_id: int, currency: str) -> tuple[str, Explanation]:
     """Return the team of a charge and why it is what it is; refuse an identity nobody has."""
+    reassigned = reassigned_explanation(connection, charge_id, currency)
+    if reassigned is not None:
+        return reassigned
     record = ExplanationStore(connection).charge(charge_id)
     if record is None or record.versions is None:
         raise ChargeNotFoundError(charge_id)
     book = PriceBook(PriceStore(connection).rows(record.versions.price_version))
     stored = ContractStore(connection).by_version(record.versions.contract_version)
     contract = contract_of(stored.text, stored.file_name) if stored else Contract()
+    divided = restated(connection, record, contract.share_policies())
     facts = ChargeFacts(
         charge_id=record.charge_id,
         kind=record.kind,
@@ -151,8 +168,9 @@ def explanation(connection: Connection, charge_id: int, currency: str) -> tuple[
         currency=currency,
         owner=_owner(record, contract),
         hold=record.hold,
-        usage=record.usage,
-        spans=record.spans,
+        policies=contract.share_policies_over(record.start_ms, record.end_ms),
+        usage=divided.usage,
+        spans=divided.spans,
         price=book.choice(record.pool, record.start_ms),
         coverage=record.coverage,
         notes=record.notes,

@@ -10,6 +10,7 @@ from app.attribution.contract import Team
 from app.delivery.slack import SlackError
 from app.delivery.slack_messages import SlackMessage, finding_messages
 from app.errors import InputError
+from app.findings.gateway_ratio import detect_gateway_ratios
 from app.findings.idle_hold import detect_idle_holds
 from app.findings.states import TrackedFinding, reconcile
 from app.findings.unallocated_pool import detect_unallocated_pools
@@ -26,6 +27,7 @@ from app.workflows.rating import current_terms
 _DETECTORS = (
     (FindingKind.IDLE_HOLD, WasteStore.idle_holds, detect_idle_holds),
     (FindingKind.UNALLOCATED_POOL, WasteStore.unallocated_pools, detect_unallocated_pools),
+    (FindingKind.GATEWAY_RATIO, WasteStore.gateway_ratios, detect_gateway_ratios),
 )
 # What is announced; the others were decided on by a person or are over.
 _ANNOUNCED = (FindingState.OPEN, FindingState.REGRESSED)
