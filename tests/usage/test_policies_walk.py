@@ -192,7 +192,7 @@ def test_the_companies_meet_every_rule() -> None:
     seen = {"changed": 0, "cut": 0, "stranded": 0}
 
     @given(companies())
-    @settings(max_examples=40, database=None, deadline=None)
+    @settings(max_examples=100, database=None, deadline=None, derandomize=True)
     def look(company: Company) -> None:
         facts, usage = company.facts(), company.usage()
         seen["changed"] += held_by(facts) != held_by(usage)
