@@ -12,16 +12,12 @@ from sqlalchemy.engine import URL
 
 from app.store.embedded import embedded_url
 from app.store.engine import engine_of
+from app.store.fact_frames import FACT_TABLES
 from app.store.migrating import upgrade
 
 # What a collection writes, besides names.
 FACTS = (
-    "pool_usage",
-    "hold_usage",
-    "token_usage",
-    "latency_usage",
-    "service_minutes",
-    "cold_starts",
+    *(table.name for table in FACT_TABLES),
     "window_state",
     "window_evidence",
     "window_notes",

@@ -23,6 +23,10 @@ class ChargeKind(IntEnum):
     ROUNDING = 11
 
 
+# What a holder's time is charged as, as the database stores it.
+HELD_KINDS = (int(ChargeKind.USED), int(ChargeKind.IDLE), int(ChargeKind.UNMEASURED))
+
+
 # One row a line: a hold's used, idle or unmeasured time, or a pool's time that nobody held, of one
 # window, one payer, one price. `gpu_ms` is device-milliseconds, `cost_nanos` the money, 0 where
 # `priced` is false (stored as null). `team_id`, `namespace_id`, `workload_id`, `hold_id` and

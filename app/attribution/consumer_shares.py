@@ -2,17 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from app.attribution.consumer_matching import MatchScope, RouteMatch, RouteMatcher, ServingDay
-from app.attribution.contract import UNOWNED, Contract, TokenWeights
+from app.attribution.contract import UNOWNED, Contract, TokenWeights, millionths
 from app.attribution.redistribution import BillingDay, Share
 from app.usage.consumers import GatewayConsumer, GatewayRoute
 from app.usage.identity import team_id
 from app.usage.models import ModelTable
-
-# Token weights have at most 6 decimals, so that millionths are whole.
-WEIGHT_SCALE = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +135,7 @@ def day_shares(
     weights, and weights of one service are compared with each other only.
     """
     sources = _sources_at(contract, day.start_ms)
+    aliases = _aliases_at(contract, day.start_ms)
     matcher = RouteMatcher(services, table)
     division = _Division()
     teams: dict[GatewayConsumer, str | None] = {}
@@ -152,34 +149,25 @@ def day_shares(
             division.leave_out(row)
             continue
         if row.consumer not in teams:
-            teams[row.consumer] = team_of(row.consumer, contract, day.start_ms)
+            teams[row.consumer] = _team_of(row.consumer, aliases)
         weights = contract.weights_at(found.model, day.start_ms)
         division.add(row, found, weights, teams[row.consumer])
     return replace(division.result(services), silent=tuple(sorted(sources - heard)))
 
 
-def team_of(consumer: GatewayConsumer, contract: Contract, at_ms: int) -> str | None:
-    """Return who pays for a consumer: None is the provider, as nobody knows who it is.
-
-    The map of the contract is asked for the key alias, then for the team alias; one that it does
-    not have is a consumer of its own whom no team owns.
-    """
-    if not consumer.identified:
-        return None
-    known = _aliases_at(contract, consumer.gateway, at_ms)
-    for alias in (consumer.end_user, consumer.key_alias, consumer.team):
-        if alias and alias in known:
-            return known[alias]
-    return UNOWNED
-
-
 def weighted_tokens(prompt: int, cached: int, generation: int, weights: TokenWeights) -> int:
     """Return tokens times weights in millionths; cached tokens count as such, not as prompt."""
     return (
-        max(prompt - cached, 0) * _millionths(weights.prompt)
-        + cached * _millionths(weights.cached)
-        + generation * _millionths(weights.generation)
+        max(prompt - cached, 0) * millionths(weights.prompt)
+        + cached * millionths(weights.cached)
+        + generation * millionths(weights.generation)
     )
+
+
+def known_sum(counts: Sequence[int | None]) -> int | None:
+    """Return the sum, None where one of them is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _sources_at(contract: Contract, at_ms: int) -> frozenset[str]:
@@ -191,13 +179,27 @@ def _sources_at(contract: Contract, at_ms: int) -> frozenset[str]:
     )
 
 
-def _aliases_at(contract: Contract, gateway: str, at_ms: int) -> Mapping[str, str]:
-    """Return the teams of a gateway's consumers at the instant, by alias."""
+def _aliases_at(contract: Contract, at_ms: int) -> Mapping[tuple[str, str], str]:
+    """Return the teams of consumers at the instant, by gateway and alias."""
     return {
-        one.alias: one.team
+        (one.source, one.alias): one.team
         for one in contract.consumers
-        if one.source == gateway and one.valid_from_ms <= at_ms < one.valid_to_ms
+        if one.valid_from_ms <= at_ms < one.valid_to_ms
     }
+
+
+def _team_of(consumer: GatewayConsumer, aliases: Mapping[tuple[str, str], str]) -> str | None:
+    """Return who pays for a consumer: None is the provider, as nobody knows who it is.
+
+    The map of the contract is asked for the end user, then for the key alias, then for the team
+    alias; one that it does not have is a consumer of its own whom no team owns.
+    """
+    if not consumer.identified:
+        return None
+    for alias in (consumer.end_user, consumer.key_alias, consumer.team):
+        if alias and (team := aliases.get((consumer.gateway, alias))) is not None:
+            return team
+    return UNOWNED
 
 
 class _Division:
@@ -244,7 +246,7 @@ class _Division:
                     workload_id=service,
                     consumers=_consumers(self._tallies[service]),
                     gateway_tokens=gateway[group_of(service)],
-                    engine_tokens=_sum(engine[group_of(service)]),
+                    engine_tokens=known_sum(engine[group_of(service)]),
                 )
                 for service in sorted(self._tallies)
             ),
@@ -272,14 +274,4 @@ def _consumers(tallies: Mapping[GatewayConsumer, _Tally]) -> tuple[ConsumerShare
 
 
 def _engine_tokens(service: ServingDay) -> int | None:
-    return _sum([tokens for _, tokens in service.tokens])
-
-
-def _sum(counts: Sequence[int | None]) -> int | None:
-    """Return the sum, None where one of them is not known."""
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
-
-
-def _millionths(weight: Decimal) -> int:
-    return int(weight * WEIGHT_SCALE)
+    return known_sum([tokens for _, tokens in service.tokens])

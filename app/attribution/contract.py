@@ -13,6 +13,8 @@ from app.usage.share_policies import MigSharePolicy, SharePolicy, TimeSlicingPol
 
 # What is charged to nobody's team; no team may be called so.
 UNOWNED = "unowned"
+# Token weights have at most 6 decimals, so that millionths are whole.
+WEIGHT_SCALE = 10**6
 
 
 class UnallocatedPolicy(StrEnum):
@@ -177,6 +179,11 @@ class Contract:
             key=lambda one: (literal_prefix(one.model), one.valid_from_ms),
             default=TokenWeights(),
         )
+
+
+def millionths(weight: Decimal) -> int:
+    """Return a token weight in `WEIGHT_SCALE` parts, which is exact."""
+    return int(weight * WEIGHT_SCALE)
 
 
 def is_glob(pattern: str) -> bool:

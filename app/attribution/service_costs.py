@@ -2,13 +2,12 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import NamedTuple
 
 import pandas as pd
 import pandera.pandas as pa
 
-from app.attribution.contract import Contract, TokenWeights
+from app.attribution.contract import Contract, TokenWeights, millionths
 from app.units.money import split
 from app.usage import frames
 
@@ -77,8 +76,6 @@ MODEL_COSTS = pa.DataFrameSchema(
     coerce=False,
 )
 
-# Token weights have at most 6 decimals, so that millionths are whole.
-_WEIGHT_SCALE = 10**6
 _OUTCOMES = ("stop", "length", "abort", "error", "other")
 _FAILED = ("abort", "error")
 _TOKENS = ("prompt_tokens", "generation_tokens")
@@ -188,9 +185,9 @@ def _served(row: Mapping[Hashable, object], weights: _Weights) -> _Served:
         # Reasoning is a part of what was generated, and has no weight of its own.
         counts=(_sum(counts), _sum(failed), prompt, cached, generation, reasoning),
         carried=bool(row["carried"]),
-        prompt_weight=uncached * _millionths(counting.prompt)
-        + (cached or 0) * _millionths(counting.cached),
-        generation_weight=(generation or 0) * _millionths(counting.generation),
+        prompt_weight=uncached * millionths(counting.prompt)
+        + (cached or 0) * millionths(counting.cached),
+        generation_weight=(generation or 0) * millionths(counting.generation),
     )
 
 
@@ -236,7 +233,3 @@ def _sum(counts: Sequence[int | None]) -> int | None:
     """Return the sum of what is counted, None if nothing is."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
-
-
-def _millionths(weight: Decimal) -> int:
-    return int(weight * _WEIGHT_SCALE)

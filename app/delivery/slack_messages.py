@@ -69,7 +69,7 @@ def _single(entry: TrackedFinding, currency: str, public_url: str) -> SlackMessa
         ("Who pays", _owner(finding.subject.team)),
         (_since_word(finding.kind), _since(finding)),
         ("Where", _where(finding)),
-        ("Why it counts as waste", _evidence(finding)),
+        (_why_word(finding.kind), _evidence(finding)),
     )
     blocks: tuple[Block, ...] = (
         HeaderBlock(text=PlainTextObject(text=_clip(headline, _LONGEST_HEADER), emoji=False)),
@@ -184,6 +184,10 @@ def _since_word(kind: FindingKind) -> str:
             assert_never(kind)
 
 
+def _why_word(kind: FindingKind) -> str:
+    return "What was counted" if kind is FindingKind.GATEWAY_RATIO else "Why it counts as waste"
+
+
 def _since(finding: Finding) -> str:
     hours = (finding.window.end_ms - finding.since_ms) / HOUR_MS
     age = f"{hours:.0f} hours" if hours < _SHOWN_IN_HOURS else f"{hours / 24:.1f} days"
@@ -246,7 +250,7 @@ def _what_to_do(finding: Finding) -> str:
         case FindingKind.UNALLOCATED_POOL:
             first = "Remove the node, let the autoscaler take it, or give its GPUs to a queue"
         case FindingKind.GATEWAY_RATIO if _figure(finding, "gateway_to_engine_ratio") < 1:
-            first = "Find who calls the service without the gateway, or scrape all of its replicas"
+            first = "Find who calls the service without a gateway, or scrape all gateway replicas"
         case FindingKind.GATEWAY_RATIO:
             first = "Look for tokens that are counted twice, or for a model of the same name"
         case _:

@@ -29,7 +29,7 @@ def record_freshness(inquiry: Inquiry, families: Sequence[SampleSet]) -> None:
         samples.at_ms[(samples.at_ms >= window.start_ms) & (samples.at_ms < window.end_ms)]
         for samples in families
     ]
-    at_ms = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *inside]))
+    at_ms = np.concatenate([np.zeros(0, dtype=np.int64), *inside])
     late = at_ms[at_ms >= window.end_ms - _REACH_MS]
     scrapes = np.unique((window.end_ms - 1 - late) // scrape_ms)
     expected = max(1, _REACH_MS // scrape_ms) if len(at_ms) else 0
@@ -37,7 +37,7 @@ def record_freshness(inquiry: Inquiry, families: Sequence[SampleSet]) -> None:
     report.evidence.append(EvidenceRow(FAMILY, expected, seen))
     if not len(at_ms) or len(late):
         return
-    behind_ms = window.end_ms - int(at_ms[-1])
+    behind_ms = window.end_ms - int(at_ms.max())
     lags = f"The newest sample is {behind_ms / 60_000:.0f} minutes before the end of the hour"
     if _ALIVE not in inquiry.names:
         detail = f"{lags}; whether the server lags cannot be told, since it has no series 'up'."

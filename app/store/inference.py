@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, select
 
-from app.attribution.charges import ChargeKind
+from app.attribution.charges import HELD_KINDS, ChargeKind
 from app.attribution.service_costs import SERVICE_COSTS, SERVICE_TOKENS
 from app.store.copying import Column, Kind, Parameter, copy_out
 from app.store.naming import NameStore
@@ -29,7 +29,6 @@ _TOKEN_COLUMNS = (
     "requests_error",
     "requests_other",
 )
-_HELD_KINDS = (int(ChargeKind.USED), int(ChargeKind.IDLE), int(ChargeKind.UNMEASURED))
 
 
 class Period(StrEnum):
@@ -113,7 +112,7 @@ class InferenceStore:
             ("cost_nanos", "coalesce(cost_nanos, 0)"),
         )
         chosen = ", ".join(f"sum({term})::bigint" for _, term in sums)
-        kinds = ", ".join(str(kind) for kind in _HELD_KINDS)
+        kinds = ", ".join(str(kind) for kind in HELD_KINDS)
         held = self._read(
             f"SELECT {self._period(period, 'started_at')}, workload_id, {chosen} FROM charges"  # noqa: S608 names of ours only
             f" WHERE {_WITHIN} AND kind IN ({kinds}) AND workload_id = ANY(%(ids)s::bigint[])"

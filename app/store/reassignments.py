@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Row, and_, func, select
 
-from app.attribution.charges import ChargeKind
+from app.attribution.charges import HELD_KINDS
 from app.attribution.consumer_matching import MatchScope
+from app.attribution.consumer_shares import known_sum
 from app.attribution.redistribution import BillingDay
 from app.findings.gateway_ratio import GATEWAY_RATIO_EVIDENCE
 from app.store.consumers import ConsumerStore
@@ -23,7 +24,6 @@ from app.usage.consumers import GatewayConsumer
 
 # How many of the charges that a debit took are named.
 _SHOWN = 5
-_HELD_KINDS = (int(ChargeKind.USED), int(ChargeKind.IDLE), int(ChargeKind.UNMEASURED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +182,7 @@ class ReassignmentStore:
             table.c.started_at >= day.start_ms,
             table.c.started_at < day.end_ms,
             table.c.step == 0,
-            table.c.kind.in_(_HELD_KINDS),
+            table.c.kind.in_(HELD_KINDS),
             table.c.workload_id == debit.workload_id,
             table.c.namespace_id == debit.namespace_id,
             table.c.gpu_model_id == debit.gpu_model_id,
@@ -278,7 +278,7 @@ def gateway_ratios(connection: Connection, cluster: int, window: Window) -> pd.D
             "workload_id": pd.Series(ids, dtype="int64"),
             "gateway_tokens": pd.Series([sum(gateway[key]) for key in ids], dtype="int64"),
             "days": pd.Series([len(gateway[key]) for key in ids], dtype="int64"),
-            "engine_tokens": pd.array([_known_sum(engine[key]) for key in ids], dtype="Int64"),
+            "engine_tokens": pd.array([known_sum(engine[key]) for key in ids], dtype="Int64"),
         }
     )
     validated: pd.DataFrame = GATEWAY_RATIO_EVIDENCE.validate(
@@ -298,11 +298,6 @@ def _payers(connection: Connection, cluster: int, window: Window) -> Mapping[int
         .order_by(func.sum(CHARGES.c.cost_nanos).desc(), CHARGES.c.team_id)
     )
     return {row[0]: row[1] for row in rows}
-
-
-def _known_sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
 
 
 def _texts(values: list[str]) -> pd.Series:

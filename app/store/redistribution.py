@@ -9,9 +9,10 @@ import numpy as np
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.attribution.charges import ChargeKind
+from app.attribution.charges import HELD_KINDS, ChargeKind
 from app.attribution.consumer_matching import MatchScope
-from app.attribution.consumer_shares import WEIGHT_SCALE, ConsumerShare, ServiceShares
+from app.attribution.consumer_shares import ConsumerShare, ServiceShares
+from app.attribution.contract import WEIGHT_SCALE
 from app.attribution.redistribution import (
     BillingDay,
     DayCost,
@@ -26,7 +27,6 @@ from app.store.tables.consumers import REASSIGNMENTS, REDISTRIBUTED_DAYS
 from app.store.tables.ledger import CHARGE_DAYS, CHARGES, MS_COLUMNS, NANO_COLUMNS
 from app.units.window import HOUR_MS, Window, from_ms
 
-_HELD_KINDS = (int(ChargeKind.USED), int(ChargeKind.IDLE), int(ChargeKind.UNMEASURED))
 _ROLLUP_KEY = ("cluster_id", "day", "team_id", "namespace_id", "gpu_model_id")
 
 
@@ -93,7 +93,7 @@ class RedistributionStore:
     def first_hand(self, day: BillingDay, workloads: Collection[int]) -> tuple[DayCost, ...]:
         """Return what the workloads' holds were charged on the day, where a price covers it."""
         columns = ("cluster_id", "workload_id", "namespace_id", "gpu_model_id", "team_id")
-        kinds = ", ".join(str(kind) for kind in _HELD_KINDS)
+        kinds = ", ".join(str(kind) for kind in HELD_KINDS)
         found = copy_out(
             self._connection,
             f"SELECT {', '.join(columns)}, sum(cost_nanos)::bigint FROM charges"  # noqa: S608 names of ours only
@@ -211,25 +211,20 @@ class RedistributionStore:
         shares: Mapping[int, ServiceShares],
     ) -> None:
         """Write beside each line of consumers whose tokens it was made from."""
-        rows = []
-        for line in lines:
-            if line.step is not RedistributionStep.CONSUMERS:
-                continue
-            service = shares[line.workload_id]
-            told = {one.consumer.consumer_id: one for one in service.consumers}.get(
-                line.consumer_id
-            )
-            rows.append(
-                {
-                    "cluster_id": line.cluster_id,
-                    "window_start": hour,
-                    "workload_id": line.workload_id,
-                    "charge_id": line.charge_id,
-                    "debit_id": line.debit_id,
-                    "consumer_id": line.consumer_id,
-                    **_reason(service, told),
-                }
-            )
+        reasons = {key: _reasons(service) for key, service in shares.items()}
+        rows = [
+            {
+                "cluster_id": line.cluster_id,
+                "window_start": hour,
+                "workload_id": line.workload_id,
+                "charge_id": line.charge_id,
+                "debit_id": line.debit_id,
+                "consumer_id": line.consumer_id,
+                **reasons[line.workload_id][line.consumer_id],
+            }
+            for line in lines
+            if line.step is RedistributionStep.CONSUMERS
+        ]
         if rows:
             self._connection.execute(insert(REASSIGNMENTS), rows)
 
@@ -286,19 +281,24 @@ def mark_days_of(connection: Connection, window: Window) -> None:
     )
 
 
-def _reason(service: ServiceShares, told: ConsumerShare | None) -> dict[str, int | Decimal | None]:
-    """Return what stands beside a line: a credit's own tokens, a debit's whole service."""
-    parts = service.consumers if told is None else (told,)
-    scope = max((part.scope for part in parts), default=MatchScope.SERVICE)
+def _reasons(service: ServiceShares) -> dict[int, dict[str, int | Decimal | None]]:
+    """Return what stands beside lines by consumer: its own tokens, at 0 (a debit) all of them."""
+    whole: dict[str, int | Decimal | None] = {
+        "all_weighted_tokens": _whole(sum(part.weight for part in service.consumers)),
+        "gateway_tokens": service.gateway_tokens,
+        "engine_tokens": service.engine_tokens,
+    }
+    own = {one.consumer.consumer_id: _tokens((one,)) | whole for one in service.consumers}
+    return {0: _tokens(service.consumers) | whole} | own
+
+
+def _tokens(parts: Sequence[ConsumerShare]) -> dict[str, int | Decimal | None]:
     return {
-        "scope": int(scope),
+        "scope": int(max((part.scope for part in parts), default=MatchScope.SERVICE)),
         "prompt_tokens": sum(part.prompt for part in parts),
         "cached_prompt_tokens": sum(part.cached for part in parts),
         "generation_tokens": sum(part.generation for part in parts),
         "weighted_tokens": _whole(sum(part.weight for part in parts)),
-        "all_weighted_tokens": _whole(sum(part.weight for part in service.consumers)),
-        "gateway_tokens": service.gateway_tokens,
-        "engine_tokens": service.engine_tokens,
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, select
 
-from app.attribution.charges import ChargeKind
+from app.attribution.charges import HELD_KINDS, ChargeKind
 from app.findings.idle_hold import IDLE_HOLD_EVIDENCE
 from app.findings.unallocated_pool import UNALLOCATED_POOL_EVIDENCE
 from app.store.copying import Column, Kind, copy_out
@@ -21,9 +21,7 @@ _WITHIN = (
     "cluster_id = %(cluster)s AND window_start >= %(start)s::timestamptz"
     " AND window_start < %(end)s::timestamptz"
 )
-_HELD = ", ".join(
-    str(int(kind)) for kind in (ChargeKind.USED, ChargeKind.IDLE, ChargeKind.UNMEASURED)
-)
+_HELD = ", ".join(str(kind) for kind in HELD_KINDS)
 # Of the hours that were never rated: those without a charge. What was rated may have another length
 # than the facts have, where a policy of shares other than the default counts.
 _UNRATED = (

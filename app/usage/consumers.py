@@ -11,7 +11,7 @@ from app.units.identity import hash64
 from app.units.window import Window
 from app.usage import frames
 from app.usage.appearing import without_false_gaps
-from app.usage.growth import increments
+from app.usage.growth import by_series, increments
 from app.usage.notes import Note, notes_frame
 from app.usage.samples import COUNTER_LABELS, SampleSet
 
@@ -148,18 +148,19 @@ def consume(
     found = without_false_gaps(found, [counters], scrape_ms)
     count = len(found.labels)
     series = found.labels.assign(
-        grown=_summed(found.grown, found.series, count),
-        uncounted=_summed(found.uncounted, found.series, count),
-        carried=_summed(found.carried.astype(np.int64), found.series, count) > 0,
+        grown=by_series(found.grown, found.series, count),
+        uncounted=by_series(found.uncounted, found.series, count),
+        carried=by_series(found.carried.astype(np.int64), found.series, count) > 0,
     )
     consumers, consumer_ids = _consumers(series)
     routes, route_ids = _routes(series)
     series = series.assign(consumer_id=consumer_ids, route_id=route_ids)
     usage = _pivoted(window, series)
+    sent, taken = set(usage["consumer_id"].tolist()), set(usage["route_id"].tolist())
     return ConsumerFacts(
         usage=CONSUMER_USAGE.validate(usage),
-        consumers=tuple(one for one in consumers if one.consumer_id in set(usage["consumer_id"])),
-        routes=tuple(one for one in routes if one.route_id in set(usage["route_id"])),
+        consumers=tuple(one for one, number in consumers.items() if number in sent),
+        routes=tuple(one for one, number in routes.items() if number in taken),
         notes=notes_frame(_notes(series)),
     )
 
@@ -174,17 +175,19 @@ def no_consumers() -> ConsumerFacts:
     )
 
 
-def _consumers(series: pd.DataFrame) -> tuple[tuple[GatewayConsumer, ...], list[int]]:
+def _consumers(series: pd.DataFrame) -> tuple[dict[GatewayConsumer, int], list[int]]:
+    """Return the consumers in order, with their identities, and the identity of each row."""
     columns = [series[name].tolist() for name in ("gateway", *CONSUMER_FIELDS)]
     rows = [
         GatewayConsumer(gateway=gateway, team=team, key_alias=alias, end_user=user)
         for gateway, team, alias, user in zip(*columns, strict=True)
     ]
-    ids = {row: row.consumer_id for row in set(rows)}
-    return tuple(sorted(ids)), [ids[row] for row in rows]
+    ids = {row: row.consumer_id for row in sorted(set(rows))}
+    return ids, [ids[row] for row in rows]
 
 
-def _routes(series: pd.DataFrame) -> tuple[tuple[GatewayRoute, ...], list[int]]:
+def _routes(series: pd.DataFrame) -> tuple[dict[GatewayRoute, int], list[int]]:
+    """Return the routes in order, with their identities, and the identity of each row."""
     columns = [series[name].tolist() for name in ROUTE_FIELDS]
     rows = [
         GatewayRoute(
@@ -192,8 +195,8 @@ def _routes(series: pd.DataFrame) -> tuple[tuple[GatewayRoute, ...], list[int]]:
         )
         for model, target, cluster, space, end in zip(*columns, strict=True)
     ]
-    ids = {row: row.route_id for row in set(rows)}
-    return tuple(sorted(ids)), [ids[row] for row in rows]
+    ids = {row: row.route_id for row in sorted(set(rows))}
+    return ids, [ids[row] for row in rows]
 
 
 def _pivoted(window: Window, series: pd.DataFrame) -> pd.DataFrame:
@@ -238,9 +241,3 @@ def _notes(series: pd.DataFrame) -> list[Note]:
         amounts = rows[column].groupby(subject).sum()
         notes += [Note(kind, str(who), int(much), detail) for who, much in amounts.items()]
     return notes
-
-
-def _summed(parts: np.ndarray, series: np.ndarray, count: int) -> np.ndarray:
-    total = np.zeros(count, dtype=np.int64)
-    np.add.at(total, series, parts)
-    return total

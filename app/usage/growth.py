@@ -98,10 +98,10 @@ def growth_of(found: Increments) -> pd.DataFrame:
     """Sum increments to `GROWTH`: one row a logical series, engines of one replica united."""
     count = len(found.labels)
     per_series = found.labels[_LOGICAL].assign(
-        growth=_summed(found.grown, found.series, count),
-        uncounted=_summed(found.uncounted, found.series, count),
-        carried=_summed(found.carried.astype(np.int64), found.series, count) > 0,
-        resets=_summed(found.reset.astype(np.int64), found.series, count),
+        growth=by_series(found.grown, found.series, count),
+        uncounted=by_series(found.uncounted, found.series, count),
+        carried=by_series(found.carried.astype(np.int64), found.series, count) > 0,
+        resets=by_series(found.reset.astype(np.int64), found.series, count),
         samples=np.bincount(found.series, minlength=count).astype(np.int64),
         duplicates=found.copies,
     )
@@ -111,6 +111,13 @@ def growth_of(found: Increments) -> pd.DataFrame:
     ordered = united[list(frames.GROWTH.columns)]
     validated: pd.DataFrame = frames.GROWTH.validate(ordered)
     return validated
+
+
+def by_series(parts: Int64s, series: Int64s, count: int) -> Int64s:
+    """Return the sum of the parts of each of ``count`` series."""
+    total = np.zeros(count, dtype=np.int64)
+    np.add.at(total, series, parts)
+    return total
 
 
 def _births_at(
@@ -142,9 +149,3 @@ def _births_at(
     result[hindsight] = born[upcoming[hindsight]]
     result[code < 0] = np.nan
     return result
-
-
-def _summed(parts: Int64s, series: Int64s, count: int) -> Int64s:
-    total = np.zeros(count, dtype=np.int64)
-    np.add.at(total, series, parts)
-    return total

@@ -17,6 +17,7 @@ from app.usage.timelines import fullest_copies
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 MINUTE_MS = 60_000
 
@@ -81,10 +82,13 @@ def service_minutes(
         np.add.at(columns[column], cell[mine], grown[mine])
         seen[cell[mine]] = True
     gauges = _only(gauges, shown)
+    fullest, service = fullest_copies(gauges), grid.rows_of(gauge_labels)
     for name in ("running", "waiting"):
-        columns[name] = _gauge(grid, gauges, gauge_labels, name)
+        told = fullest & (gauge_labels["quantity"] == name).to_numpy()
+        columns[name] = _gauge(grid, gauges, told, service)
         seen |= ~np.isnan(columns[name])
-    columns["cache_use"] = np.repeat(_figure(grid, gauges, gauge_labels), grid.minutes)
+    told = fullest & (gauge_labels["quantity"] == "cache_usage").to_numpy()
+    columns["cache_use"] = np.repeat(_figure(grid, gauges, told, service), grid.minutes)
     kept = np.flatnonzero(seen)
     service, minute = np.divmod(kept, grid.minutes)
     frame = pd.DataFrame(
@@ -99,7 +103,7 @@ def service_minutes(
     return ordered
 
 
-def _only(samples: SampleSet, chosen: npt.NDArray[np.bool_]) -> SampleSet:
+def _only(samples: SampleSet, chosen: Bools) -> SampleSet:
     """Return the chosen series."""
     lengths = np.diff(samples.first)
     kept = np.repeat(chosen, lengths)
@@ -108,27 +112,23 @@ def _only(samples: SampleSet, chosen: npt.NDArray[np.bool_]) -> SampleSet:
     return SampleSet(labels, first, samples.at_ms[kept], samples.value[kept])
 
 
-def _figure(grid: _Grid, gauges: SampleSet, labels: pd.DataFrame) -> Float64s:
-    """Return the mean of the series' cache use for each service, NaN where there is none."""
-    chosen = fullest_copies(gauges) & (labels["quantity"] == "cache_usage").to_numpy()
-    chosen &= np.diff(gauges.first) > 0
-    service = grid.rows_of(labels)[chosen]
+def _figure(grid: _Grid, gauges: SampleSet, chosen: Bools, service: Int64s) -> Float64s:
+    """Return the mean of the chosen series' last value for each service, NaN where none has any."""
+    chosen = chosen & (np.diff(gauges.first) > 0)
     said = gauges.value[gauges.first[1:][chosen] - 1]
-    total = np.bincount(service, weights=said, minlength=len(grid.services))
-    count = np.bincount(service, minlength=len(grid.services))
+    total = np.bincount(service[chosen], weights=said, minlength=len(grid.services))
+    count = np.bincount(service[chosen], minlength=len(grid.services))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _gauge(grid: _Grid, gauges: SampleSet, labels: pd.DataFrame, name: str) -> Float64s:
-    """Return the sum over replicas of the mean per minute, NaN where there is no sample."""
-    chosen = fullest_copies(gauges) & (labels["quantity"] == name).to_numpy()
+def _gauge(grid: _Grid, gauges: SampleSet, chosen: Bools, service: Int64s) -> Float64s:
+    """Return the sum over the chosen series of the mean per minute, NaN where no sample is."""
     owner = gauges.series_of_samples()
     window = grid.window
     inside = (gauges.at_ms >= window.start_ms) & (gauges.at_ms < window.end_ms) & chosen[owner]
     series, minute = owner[inside], (gauges.at_ms[inside] - window.start_ms) // MINUTE_MS
     slots, slot = np.unique(series * grid.minutes + minute, return_inverse=True)
     mean = np.bincount(slot, weights=gauges.value[inside]) / np.maximum(np.bincount(slot), 1)
-    service = grid.rows_of(labels)[slots // grid.minutes]
-    cell = service * grid.minutes + slots % grid.minutes
+    cell = service[slots // grid.minutes] * grid.minutes + slots % grid.minutes
     total = np.bincount(cell, weights=mean, minlength=grid.cells)
     return np.where(np.bincount(cell, minlength=grid.cells) > 0, total, np.nan)

@@ -38,8 +38,9 @@ def named_pairs(holds: pd.DataFrame, series: Sequence[SeriesSpans]) -> Pairs:
         rows = rows.loc[rows["pod"] != ""].merge(named, on=["namespace", "pod"])
         number = rows["series"].to_numpy()
         # A sample speaks for the time before it: one at the start of a hold says nothing of it.
-        until = [samples_until(one.samples, number, rows[edge]) for edge in ("start_ms", "end_ms")]
-        found.append(rows.assign(samples=until[1] - until[0])[["hold", "device", "samples"]])
+        edges = pd.concat([rows["start_ms"], rows["end_ms"]])
+        before, until = np.split(samples_until(one.samples, np.tile(number, 2), edges), 2)
+        found.append(rows.assign(samples=until - before)[["hold", "device", "samples"]])
     named_by = pd.concat(found).groupby(["hold", "device"], sort=True)["samples"].sum()
     pairs = named_by[named_by > 0].reset_index()
     return Pairs(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from app.usage.layers import ENGINE_LAYER, with_steps
@@ -84,15 +83,16 @@ class PublishedModels:
         That is one without a name, and one of a frontend beside engines that all serve others: if
         it is one of theirs under another name, its tokens are there twice.
         """
+        grown = counters.loc[counters["growth"] > 0]
         beside = {space for space, models in self._known.items() if models - {""}}
         odd = [
             not model
             or (layer != ENGINE_LAYER and space in beside and model not in self._known[space])
             for layer, space, model in zip(
-                counters["layer"], counters["namespace"], counters["model"], strict=True
+                grown["layer"], grown["namespace"], grown["model"], strict=True
             )
         ]
-        rows = counters.loc[np.array(odd, dtype=bool) & (counters["growth"] > 0)]
+        rows = grown.loc[odd]
         replica = rows["pod"].where(rows["pod"] != "", rows["target"])
         words = (rows["quantity"] + " " + rows["model"]).str.rstrip()
         subject = rows["namespace"] + "/" + replica + " " + words
@@ -137,6 +137,8 @@ def running_adapters(adapters: pd.DataFrame, labels: pd.DataFrame) -> tuple[Mode
     ``adapters`` has namespace, pod, target and adapter, ``labels`` are rows of `COUNTER_LABELS`.
     Where a replica serves several models nobody knows whose adapters they are.
     """
+    if adapters.empty:
+        return ()
     served: dict[tuple[str, ...], set[str]] = {}
     rows = labels.loc[(labels["layer"] == ENGINE_LAYER) & (labels["model"] != "")]
     for *place, model in rows[[*_REPLICA, "model"]].drop_duplicates().to_numpy().tolist():

@@ -40,15 +40,17 @@ def reading_of(basis: ActivityBasis, series: SeriesSpans, rows: Rows) -> Reading
     marked = nano + UNNAMED * unnamed[number]
     if np.array_equal(rows.board[series.device], series.device):
         return Reading(basis, row, at, marked)
-    reach = int(at.max(initial=0)) - (origin := int(at.min(initial=0))) + 1
-    keys = row * reach + (at - origin)
+    reach = int(at.max(initial=0)) + 1
+    keys = row * reach + at
     if np.any(keys[1:] <= keys[:-1]):
         order = np.lexsort((marked, keys))
         order = order[np.append(keys[order][1:] != keys[order][:-1], True)]
         row, at, nano, number, keys = (one[order] for one in (row, at, nano, number, keys))
-    slices = np.array([max(1, slices_of(one)) for one in series.labels["profile"]], dtype=np.int64)
+    profiles = series.labels["profile"]
+    weights = {one: max(1, slices_of(one)) for one in profiles.unique()}
+    slices = profiles.map(weights).to_numpy(dtype=np.int64)
     is_part = rows.board[row] != row
-    whole = rows.board[row[is_part]] * reach + (at[is_part] - origin)
+    whole = rows.board[row[is_part]] * reach + at[is_part]
     weight = slices[number[is_part]]
     # Instants of one part ascend, so that a stable sort only merges runs.
     order = np.argsort(whole, kind="stable")
@@ -65,7 +67,7 @@ def reading_of(basis: ActivityBasis, series: SeriesSpans, rows: Rows) -> Reading
     return Reading(
         basis,
         np.concatenate([row[kept], board]),
-        np.concatenate([at[kept], instant + origin]),
+        np.concatenate([at[kept], instant]),
         np.concatenate([nano[kept], (2 * active + total) // (2 * total)]),
     )
 

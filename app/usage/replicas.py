@@ -64,8 +64,9 @@ class ReplicaNames:
         named = (at >= 0) & (replicas["pod"] != "").to_numpy()
         identity = np.zeros(len(replicas), dtype=np.int64)
         identity[named] = self._workload_of_pod.to_numpy()[at[named]]
-        for row in np.flatnonzero(~named):
-            identity[row] = self._own(*(str(text) for text in replicas.iloc[row]))
+        others = np.flatnonzero(~named)
+        for row, place in zip(others, replicas.iloc[others].to_numpy().tolist(), strict=True):
+            identity[row] = self._own(*(str(text) for text in place))
         position = pd.MultiIndex.from_frame(replicas).get_indexer(
             pd.MultiIndex.from_frame(labels[_REPLICA])
         )
@@ -78,6 +79,8 @@ class ReplicaNames:
 
     def joined(self, counters: pd.DataFrame) -> Sequence[Note]:
         """Return a note for each replica (`GROWTH`) that counts for a workload by its model."""
+        if not self._joined:
+            return []
         chosen = [
             (space, model) in self._joined and (space, pod, target) not in self._united
             for space, pod, target, model in zip(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from app.units.window import Window
@@ -76,11 +75,11 @@ def engine_starts(window: Window, gauges: SampleSet, holds: pd.DataFrame) -> dic
     """
     chosen = (gauges.labels["quantity"] == "startup") & (gauges.labels["pod"] != "")
     seconds: dict[tuple[str, str], float] = {}
-    for series in np.flatnonzero(chosen.to_numpy()):
-        labels = gauges.labels.iloc[series]
-        place = (str(labels["namespace"]), str(labels["pod"]))
+    rows = gauges.labels.loc[chosen]
+    for series, *place in zip(rows.index, rows["namespace"], rows["pod"], strict=True):
         said = gauges.value[gauges.first[series] : gauges.first[series + 1]]
-        seconds[place] = max(seconds.get(place, 0.0), float(said[-1:].max(initial=0.0)))
+        pod = (str(place[0]), str(place[1]))
+        seconds[pod] = max(seconds.get(pod, 0.0), float(said[-1:].max(initial=0.0)))
     if not seconds:
         return {}
     touching = holds.loc[

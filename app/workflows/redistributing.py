@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from app.attribution.consumer_shares import DayShares, day_shares
 from app.attribution.contract import Contract
 from app.attribution.redistribution import (
+    BillingDay,
     DayCost,
     RedistributedLine,
     RedistributionStep,
@@ -87,20 +88,20 @@ def _redistribute_day(
     fresh = next((one for one in store.marked() if one.day == waiting.day), None)
     if fresh is None:
         return 0
-    shares = shares_of_day(connection, fresh, contract, models)
+    shares = shares_of_day(connection, fresh.day, contract, models)
     costs = store.first_hand(fresh.day, [one.workload_id for one in shares.services])
-    lines = consumer_lines(fresh, costs, shares)
+    lines = consumer_lines(fresh.day, costs, shares)
     teams = {one.team for service in shares.services for one in service.consumers if one.team}
     NameStore(connection).ensure_team_names(teams)
     store.replace(fresh.day, lines, {one.workload_id: one for one in shares.services})
-    _put_notes(connection, fresh, shares)
+    _put_notes(connection, fresh.day, shares)
     store.settle(fresh)
     return len(lines)
 
 
 def shares_of_day(
     connection: Connection,
-    waiting: MarkedDay,
+    day: BillingDay,
     contract: Contract,
     models: Sequence[ModelEntry],
 ) -> DayShares:
@@ -109,14 +110,14 @@ def shares_of_day(
     Names of models are joined by what a person configured, and by what the services' pods say.
     """
     store = ConsumerStore(connection)
-    sent = store.sent(waiting.day.hours) if contract.consumer_sources else ()
-    services = store.serving(waiting.day) if sent else ()
-    table = ModelTable(models, served_models(connection, waiting.day.hours) if services else ())
-    return day_shares(waiting.day, sent, services, table, contract)
+    sent = store.sent(day.hours) if contract.consumer_sources else ()
+    services = store.serving(day) if sent else ()
+    table = ModelTable(models, served_models(connection, day.hours) if services else ())
+    return day_shares(day, sent, services, table, contract)
 
 
 def consumer_lines(
-    waiting: MarkedDay, costs: Sequence[DayCost], shares: DayShares
+    day: BillingDay, costs: Sequence[DayCost], shares: DayShares
 ) -> tuple[RedistributedLine, ...]:
     """Return the lines of step 3: every service's cost by its consumers' weighted tokens."""
     by_service = {
@@ -125,13 +126,13 @@ def consumer_lines(
     }
     return redistribute(
         RedistributionStep.CONSUMERS,
-        waiting.day,
+        day,
         costs,
         lambda cost: by_service.get(cost.workload_id, ()),
     )
 
 
-def _put_notes(connection: Connection, waiting: MarkedDay, shares: DayShares) -> None:
+def _put_notes(connection: Connection, day: BillingDay, shares: DayShares) -> None:
     """Write down what was left out where its gateway was seen, and sources that said nothing."""
     detail = "Tokens of a model that no service here serves; they divide no cost."
     unheard = "No token was counted for this source of consumers; it divides no cost."
@@ -143,4 +144,4 @@ def _put_notes(connection: Connection, waiting: MarkedDay, shares: DayShares) ->
             if cluster_id(one.cluster) == identity
         ]
         every = notes_frame([*notes, *silent])
-        put_notes(connection, identity, waiting.day.hours, _STAGE, every)
+        put_notes(connection, identity, day.hours, _STAGE, every)

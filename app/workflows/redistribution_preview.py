@@ -2,24 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import tzinfo
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
-from app.attribution.charges import ChargeKind
+from app.attribution.charges import HELD_KINDS
 from app.attribution.consumer_shares import DayShares
 from app.attribution.contract import Contract
 from app.attribution.redistribution import BillingDay, DayCost, billing_days
-from app.store.redistribution import MarkedDay, RedistributionStore
+from app.store.redistribution import RedistributionStore
 from app.units.window import Window
 from app.usage.identity import cluster_id, team_id
 from app.usage.models import ModelEntry
 from app.workflows.redistributing import consumer_lines, shares_of_day
 
 _KEY = ["workload_id", "namespace_id", "gpu_model_id", "team_id"]
-_HELD = [int(ChargeKind.USED), int(ChargeKind.IDLE), int(ChargeKind.UNMEASURED)]
 
 
 class RedistributionPreview:
@@ -47,15 +47,14 @@ class RedistributionPreview:
         """Note the first-hand charges of a cluster's window as they are and as they would be."""
         for day in billing_days(self._zone, window.start_ms, window.end_ms):
             if day not in self._shares:
-                waiting = MarkedDay(day, 0)
                 self._shares[day] = shares_of_day(
-                    self._connection, waiting, self._contract, self._models
+                    self._connection, day, self._contract, self._models
                 )
                 self._changes[day] = defaultdict(int)
             served = [one.workload_id for one in self._shares[day].services]
             for frame, sign in ((before, -1), (after, 1)):
                 for cost in _costs(cluster_id(cluster), frame, day, served):
-                    key = _without_money(cost)
+                    key = replace(cost, nanos=0)
                     self._changes[day][key] += sign * cost.nanos
 
     def moved(self) -> tuple[dict[int, int], dict[int, int]]:
@@ -68,20 +67,10 @@ class RedistributionPreview:
             costs = dict(self._changes[day])
             served = [one.workload_id for one in shares.services]
             for cost in self._store.first_hand(day, served):
-                key = _without_money(cost)
+                key = replace(cost, nanos=0)
                 costs[key] = costs.get(key, 0) + cost.nanos
-            whole = [
-                DayCost(
-                    cluster_id=key.cluster_id,
-                    workload_id=key.workload_id,
-                    namespace_id=key.namespace_id,
-                    gpu_model_id=key.gpu_model_id,
-                    team_id=key.team_id,
-                    nanos=nanos,
-                )
-                for key, nanos in costs.items()
-            ]
-            for line in consumer_lines(MarkedDay(day, 0), whole, shares):
+            whole = [replace(key, nanos=nanos) for key, nanos in costs.items()]
+            for line in consumer_lines(day, whole, shares):
                 after[line.team_id] += line.nanos
         return dict(before), dict(after)
 
@@ -96,17 +85,6 @@ class RedistributionPreview:
         }
 
 
-def _without_money(cost: DayCost) -> DayCost:
-    return DayCost(
-        cluster_id=cost.cluster_id,
-        workload_id=cost.workload_id,
-        namespace_id=cost.namespace_id,
-        gpu_model_id=cost.gpu_model_id,
-        team_id=cost.team_id,
-        nanos=0,
-    )
-
-
 def _costs(
     cluster: int, charges: pd.DataFrame, day: BillingDay, served: Sequence[int]
 ) -> list[DayCost]:
@@ -114,7 +92,7 @@ def _costs(
     start = charges["start_ms"].to_numpy()
     wanted = (start >= day.start_ms) & (start < day.end_ms)
     wanted &= charges["priced"].to_numpy(dtype=bool)
-    wanted &= np.isin(charges["kind"].to_numpy(), _HELD)
+    wanted &= np.isin(charges["kind"].to_numpy(), HELD_KINDS)
     wanted &= np.isin(charges["workload_id"].to_numpy(), [*served])
     sums = charges.loc[wanted].groupby(_KEY, as_index=False).agg({"cost_nanos": "sum"})
     return [

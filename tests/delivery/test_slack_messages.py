@@ -8,7 +8,13 @@ from inline_snapshot import snapshot
 from app.delivery.slack_messages import SlackMessage, finding_messages
 from app.findings.states import TrackedFinding
 from app.findings.values import FindingState
-from tests.findings.builders import USD, a_finding, a_pool_finding, a_tracked
+from tests.findings.builders import (
+    USD,
+    a_finding,
+    a_gateway_finding,
+    a_pool_finding,
+    a_tracked,
+)
 from tests.real.slack import OK, verdict
 
 URL = "https://gpuledger.example"
@@ -95,6 +101,40 @@ def test_an_unallocated_pool() -> None:
             "<https://gpuledger.example|Dashboard> · Each finding is sent once.",
         ]
     )
+
+
+def test_a_gateway_that_counts_too_little() -> None:
+    (message,) = messages(a_tracked(a_gateway_finding()))
+
+    assert shown(message) == snapshot(
+        [
+            "ml-chat/Deployment/chat: gateways counted 70% of its tokens. Consumers share its",
+            "cost by doubtful tokens in the 24 hours until 2026-11-23 07:00 UTC. Who pays:",
+            "ml.",
+            "ml-chat/Deployment/chat: gateways counted 70% of its tokens",
+            "Consumers share its cost by doubtful tokens in the 24 hours until 2026-11-23",
+            "07:00 UTC.",
+            "*Who pays*",
+            "ml",
+            "*Seen since*",
+            "2026-11-22 07:00 UTC, 24 hours",
+            "*Where*",
+            "cluster `prod-eu`, `Deployment/chat`",
+            "*What was counted*",
+            "700 tokens went through gateways, its engines counted 1,000",
+            "*What to do*",
+            "Find who calls the service without a gateway, or scrape all gateway replicas. If",
+            "it is known or wanted: `gpuledger findings ack 270ed2887251821b` (or `snooze`,",
+            "`dismiss`).",
+            "<https://gpuledger.example|Dashboard> · Each finding is sent once.",
+        ]
+    )
+
+
+def test_a_gateway_that_counts_too_much_is_told_to_look_for_doubles() -> None:
+    (message,) = messages(a_tracked(a_gateway_finding(gateway_tokens=1_200)))
+
+    assert "counted twice" in " ".join(texts(message))
 
 
 def test_five_findings_are_five_messages_the_worst_first() -> None:

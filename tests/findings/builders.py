@@ -151,6 +151,34 @@ def a_pool_finding(*, node: str = "gpu-2", node_id: int = 12) -> Finding:
     )
 
 
+def a_gateway_finding(*, gateway_tokens: int = 700, engine_tokens: int = 1_000) -> Finding:
+    return Finding(
+        kind=FindingKind.GATEWAY_RATIO,
+        subject=Subject(
+            cluster="prod-eu",
+            node_id=0,
+            node="",
+            gpu_model_id=0,
+            gpu_model="",
+            workload_id=5,
+            namespace="ml-chat",
+            workload="Deployment/chat",
+            team="ml",
+        ),
+        window=DAY,
+        since_ms=DAY.start_ms,
+        wasted_gpu_ms=0,
+        wasted_nanos=0,
+        per_day_nanos=0,
+        evidence=(
+            Figure("gateway_to_engine_ratio", gateway_tokens / engine_tokens),
+            Figure("gateway_tokens", float(gateway_tokens)),
+            Figure("engine_tokens", float(engine_tokens)),
+            Figure("days", 1.0),
+        ),
+    )
+
+
 def a_tracked(finding: Finding | None = None, **changes: object) -> TrackedFinding:
     entry = TrackedFinding(
         finding=finding or a_finding(),

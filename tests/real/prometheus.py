@@ -1,6 +1,5 @@
 """A real Prometheus on a free port, its history loaded by promtool."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -8,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.real.ports import LOOPBACK, answers, free_port, wait_until
+from tests.real.ports import LOOPBACK, free_port
+from tests.real.processes import serving
 
 NO_SCRAPES = "global: {}\n"
 # A fleet's history may lie years before the day of the test: unless a test says otherwise, keep it.
@@ -66,23 +66,6 @@ def running_prometheus(
     ]
     if not any(flag.startswith(RETENTION) for flag in flags):
         command.append(f"{RETENTION}=100y")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"]}
-        )
     url = f"http://{LOOPBACK}:{port}"
-    try:
-        wait_until(
-            lambda: process.poll() is not None or answers(f"{url}/-/ready"),
-            timeout_seconds=60,
-            what="Prometheus becoming ready",
-        )
-        assert process.poll() is None, f"Prometheus ended: {log.read_text(encoding='utf-8')}"
-        yield RunningPrometheus(url, process.pid, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=20)
+    with serving(command, ready_url=f"{url}/-/ready", log=log, what="Prometheus") as pid:
+        yield RunningPrometheus(url, pid, log)

@@ -19,6 +19,7 @@ from app.sources.prometheus import Backend, PrometheusSettings, PrometheusSource
 from app.sources.promql import RAW_SAMPLES, Dialect, Matcher, Operator, Selector, any_of
 from app.sources.splitting import gather
 from app.store.engine import SERVICE_ROLE, engine_of
+from app.store.fact_frames import CONSUMER_USAGE, FACT_TABLES
 from app.units.window import Window, from_ms
 from app.workflows.collecting import Collected, CollectFrom, collect_hour
 from tests.real.ports import wait_until
@@ -30,14 +31,9 @@ from tests.store.postgres import another_database
 # 2026-11-02T10:00:00Z.
 TEN_MS = 1_793_613_600_000
 HOURS = 3
-# All that a collection writes, but for the instants at which it ran.
+# All that a collection writes, but for the instants at which it ran; no gateway is in this fleet.
 TABLES = (
-    "pool_usage",
-    "hold_usage",
-    "token_usage",
-    "latency_usage",
-    "service_minutes",
-    "cold_starts",
+    *(table.name for table in FACT_TABLES if table is not CONSUMER_USAGE),
     "window_evidence",
     "window_notes",
     "holds",

@@ -1,8 +1,6 @@
 """A real VictoriaMetrics on a free port, its history imported from OpenMetrics text."""
 
-import os
 import shutil
-import subprocess
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tests.real.ports import LOOPBACK, answers, free_port, wait_until
+from tests.real.ports import LOOPBACK, free_port
+from tests.real.processes import serving
 
 # Lines of one import request: some megabytes.
 _LINES = 50_000
@@ -70,26 +69,9 @@ def running_victoria_metrics(
         "-memory.allowedBytes=256MB",
         *flags,
     ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"]}
-        )
     url = f"http://{LOOPBACK}:{port}"
-    try:
-        wait_until(
-            lambda: process.poll() is not None or answers(f"{url}/health"),
-            timeout_seconds=60,
-            what="VictoriaMetrics becoming ready",
-        )
-        assert process.poll() is None, f"VictoriaMetrics ended: {log.read_text(encoding='utf-8')}"
-        yield RunningVictoriaMetrics(url, process.pid, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=20)
+    with serving(command, ready_url=f"{url}/health", log=log, what="VictoriaMetrics") as pid:
+        yield RunningVictoriaMetrics(url, pid, log)
 
 
 def _in_milliseconds(lines: Iterable[str]) -> Iterator[str]:

@@ -6,19 +6,13 @@ from datetime import timedelta
 import pandas as pd
 from sqlalchemy import Engine
 
+from app.store.fact_frames import FACT_TABLES
 from app.store.inventory import InventoryStore
 from app.store.usage import UsageStore
 from app.units.intervals import Spans
 from app.units.window import HOUR_MS, Window, from_ms
 
-TABLES = (
-    "pool_usage",
-    "hold_usage",
-    "token_usage",
-    "latency_usage",
-    "service_minutes",
-    "cold_starts",
-)
+TABLES = tuple(table.name for table in FACT_TABLES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,10 @@
 
 from sqlalchemy import Engine, text
 
+from app.store.fact_frames import FACT_TABLES
+
 TABLES = (
-    "pool_usage",
-    "hold_usage",
-    "token_usage",
-    "latency_usage",
-    "service_minutes",
-    "cold_starts",
+    *(table.name for table in FACT_TABLES),
     "window_state",
     "window_evidence",
     "window_notes",

@@ -27,11 +27,6 @@ def server() -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(T0)
-
-
-@pytest.fixture
 def watched(server: ApiServer, clock: VirtualClock, database: Engine) -> Iterator[Watching]:
     with watching(server, clock, database) as running:
         yield running

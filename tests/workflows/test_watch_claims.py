@@ -64,17 +64,6 @@ def server() -> Iterator[ApiServer]:
         yield server
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(T0)
-
-
-@pytest.fixture
-def watch(server: ApiServer, clock: VirtualClock, database: Engine) -> Iterator[Watching]:
-    with watching(server, clock, database) as running:
-        yield running
-
-
 def rows(database: Engine) -> list[PodHold]:
     """What is stored and took any time."""
     with database.connect() as connection:

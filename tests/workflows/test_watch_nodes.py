@@ -23,17 +23,6 @@ def server() -> Iterator[ApiServer]:
         yield server
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(T0)
-
-
-@pytest.fixture
-def watch(server: ApiServer, clock: VirtualClock, database: Engine) -> Iterator[Watching]:
-    with watching(server, clock, database) as running:
-        yield running
-
-
 def lives(engine: Engine) -> dict[int, tuple[int, int]]:
     """When each node's pool began and ended, after the hour's start."""
     with engine.connect() as connection:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
 
 from app.simulator.clock import VirtualClock
 from app.units.window import OPEN_MS
 from tests.usage.builders import MINUTE, SECOND, T0
 from tests.workflows.api_objects import a_node_object, a_pod_object
 from tests.workflows.api_server import ApiServer
-from tests.workflows.watching import Watching, watching
+from tests.workflows.watching import Watching
 
 
 @pytest.fixture
@@ -18,17 +17,6 @@ def server() -> Iterator[ApiServer]:
     with ApiServer() as server:
         server.put(a_node_object())
         yield server
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(T0)
-
-
-@pytest.fixture
-def watch(server: ApiServer, clock: VirtualClock, database: Engine) -> Iterator[Watching]:
-    with watching(server, clock, database) as running:
-        yield running
 
 
 def span(watch: Watching, pod: str = "ranker-0") -> tuple[int, int, int]:

@@ -81,11 +81,6 @@ def said(
     return seen[:count]
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(T0)
-
-
 def test_a_change_is_no_proof_that_all_before_it_was_said(clock: VirtualClock) -> None:
     events = [a_change("10"), a_change("20"), a_bookmark("60")]
 

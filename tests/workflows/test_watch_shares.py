@@ -37,17 +37,6 @@ def server() -> Iterator[ApiServer]:
         yield server
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(T0)
-
-
-@pytest.fixture
-def watch(server: ApiServer, clock: VirtualClock, database: Engine) -> Iterator[Watching]:
-    with watching(server, clock, database) as running:
-        yield running
-
-
 def parts(database: Engine) -> list[tuple[int, int, Fraction]]:
     """Start and end in minutes (-1: open), and share."""
     with database.connect() as connection:
