@@ -8,6 +8,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FOCUS := var/focus-validator
+FOCUS_STAMP := $(FOCUS)/.installed
 # Two workers fit a two-core machine; each starts a Postgres of its own.
 WORKERS ?= 2
 ARGS ?=
@@ -37,8 +39,9 @@ demo: setup ## collect, price and explain a simulated fleet, then serve its dash
 test: setup test-parts ## run every test (ARGS="tests/usage -k gap" narrows it)
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-# Real Prometheus and VictoriaMetrics in the tests are Debian's. Nothing else is ever installed.
-test-parts:
+# Real Prometheus and VictoriaMetrics in the tests are Debian's. Nothing else is ever installed but
+# the FOCUS validator, into an environment of its own.
+test-parts: $(FOCUS_STAMP)
 	@missing=""; \
 	command -v prometheus >/dev/null && command -v promtool >/dev/null || missing="$$missing prometheus"; \
 	command -v victoria-metrics >/dev/null || missing="$$missing victoria-metrics"; \
@@ -51,6 +54,15 @@ test-parts:
 			[ "$${CI:-}" != true ] || exit 1; \
 		fi; \
 	fi
+
+# The validator asks for Python 3.12 and runs on 3.11 as well, but for one line that is mended.
+$(FOCUS_STAMP): $(STAMP) requirements.focus.lock tests/real/focus_validator.py
+	@echo "Installing focus-validator into $(FOCUS)"
+	@$(BIN)/python -m venv $(FOCUS)
+	@$(FOCUS)/bin/python -m pip install --disable-pip-version-check --no-input --quiet --require-hashes --no-deps \
+		--ignore-requires-python --no-compile -r requirements.focus.lock
+	@$(BIN)/python -m tests.real.focus_validator $(FOCUS)
+	@touch $@
 
 check: setup ## lint, format, types, layers, dependencies, database against its models
 	@$(BIN)/ruff check .
@@ -79,11 +91,13 @@ migration: setup ## begin the next database revision: make migration name="add b
 	$(BIN)/python -c 'import sys; from alembic import command; from app.store.migrating import configuration; \
 		command.revision(configuration(), message=sys.argv[1], rev_id=sys.argv[2])' "$(name)" "$$next"
 
-lock: setup ## resolve the dependencies again and write both locks
+lock: setup ## resolve the dependencies again and write the locks
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--group dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group build -c requirements.lock pyproject.toml -o requirements.image.lock
+		--group build --all-extras -c requirements.lock pyproject.toml -o requirements.image.lock
+	@printf 'focus-validator==2.2.1\npyarrow<22\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.12 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate - -o requirements.focus.lock
 
 docs: setup ## write docs/metrics-read.md from the catalogue
 	@$(BIN)/python -m tests.metrics_page

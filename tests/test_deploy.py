@@ -123,10 +123,14 @@ def test_a_lock_has_hashes_and_no_addresses(name: str) -> None:
     assert not re.search(r"https?://|--index-url|file:", text)
 
 
-def test_the_lock_of_the_image_is_part_of_the_lock() -> None:
+def test_the_image_has_the_versions_of_the_lock_and_more_only_for_its_extras() -> None:
     image, full = locked("requirements.image.lock"), locked("requirements.lock")
+    extras = [
+        line for lines in PROJECT["project"]["optional-dependencies"].values() for line in lines
+    ]
 
-    assert image.items() <= full.items()
+    assert {name: image[name] for name in image.keys() & full.keys()}.items() <= full.items()
+    assert {re.split(r"[<>=]", line, maxsplit=1)[0] for line in extras} <= set(image)
     assert {"pytest", "ruff", "mypy"} & set(image) == set()
 
 
