@@ -5,11 +5,14 @@ from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 
+from app.pricing.components import OwnedPrice
 from app.pricing.products import names_product, product_tokens
 from app.units.identity import hash64
 from app.units.money import NANOS_PER_UNIT
 from app.units.window import HOUR_MS, OPEN_MS
 
+# What nodes say they are; a price for another word fits no node.
+CAPACITY_TYPES = ("on_demand", "spot", "reserved", "capacity_block")
 # Providers' words for one capacity type, beside the ledger's own.
 _CAPACITY_WORDS = {"ondemand": "on_demand", "preemptible": "spot"}
 
@@ -65,7 +68,10 @@ RANK_COLUMNS = (
 class PriceRow:
     """One price and what it is for, from ``valid_from_ms`` until before ``valid_to_ms``.
 
-    A blank column means any. The price is of the billing currency for one hour.
+    A blank column means any. ``price`` is the contracted unit price for one hour and
+    ``list_price`` the public one, None where the book does not say it; both in ``currency``.
+    A row derived from an owned asset carries its exact components in ``owned``; its ``price`` is
+    their sum to 12 decimals.
     """
 
     unit: PriceUnit
@@ -81,6 +87,8 @@ class PriceRow:
     capacity_type: str = ""
     node: str = ""
     source: str = ""
+    list_price: Decimal | None = None
+    owned: OwnedPrice | None = None
 
     @property
     def key(self) -> PriceKey:
@@ -113,12 +121,18 @@ class PriceRow:
             self.currency,
             str(self.valid_from_ms),
             str(self.valid_to_ms),
+            *_more(self),
         )
 
     @property
+    def exact_price(self) -> Fraction:
+        """The contracted unit price for one hour, in the row's currency."""
+        return Fraction(self.price) if self.owned is None else self.owned.total
+
+    @property
     def nanos_per_ms(self) -> Fraction:
-        """The price in nanos for one millisecond of its unit, exact."""
-        return Fraction(self.price) * NANOS_PER_UNIT / HOUR_MS
+        """The price in nanos of the row's currency for one millisecond of its unit, exact."""
+        return self.exact_price * NANOS_PER_UNIT / HOUR_MS
 
     def holds_at(self, at_ms: int) -> bool:
         """Say whether the row is valid at the instant."""
@@ -169,6 +183,14 @@ def capacity_word(text: str) -> str:
     """Return a capacity type in the ledger's spelling: ``On-Demand`` is ``on_demand``."""
     word = text.strip().casefold().replace("-", "_").replace(" ", "_")
     return _CAPACITY_WORDS.get(word, word)
+
+
+def _more(row: PriceRow) -> tuple[str, ...]:
+    """Return what else tells a price from others; nothing for a row without a list price."""
+    listed = () if row.list_price is None else ("list", plain_amount(row.list_price))
+    if row.owned is None:
+        return listed
+    return (*listed, "owned", row.owned.asset, *(str(part) for _, part in row.owned.parts))
 
 
 def plain_amount(amount: Decimal) -> str:

@@ -1,193 +1,131 @@
-"""The price book as it was at every version; a row is superseded, never edited."""
+"""The price inputs as they were at every version; a row is superseded, never edited."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from itertools import pairwise
-from operator import itemgetter
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, select
 
-from app.errors import InputError
-from app.pricing.rows import PriceRow, PriceUnit
-from app.store.locking import lock
-from app.store.tables.ledger import PRICE_IMPORTS, PRICE_ROWS
-from app.units.window import OPEN_MS, from_ms
+from app.pricing.book import PriceBook
+from app.pricing.credits import Credit
+from app.pricing.exchange import ExchangeRate, ExchangeRates
+from app.pricing.inputs import PriceInputs
+from app.pricing.owned import OwnedAsset, energy_tariffs, owned_rows
+from app.pricing.rows import PriceRow
+from app.pricing.terms import PriceTerm
+from app.store.commitments import CommitmentStore
+from app.store.dated_rows import PriceOverlapError, Taken, read, take
+from app.store.price_kinds import ASSETS, CREDIT_ROWS, PRICES, RATE_CARD, RATES, TERMS, price_of
+from app.store.price_versions import ImportNote, PriceVersion, PriceVersions
+from app.store.tables.ledger import PRICE_ROWS
 
-_TEXTS = (
-    "cluster",
-    "provider",
-    "region",
-    "instance_type",
-    "gpu_model",
-    "capacity_type",
-    "node",
-    "currency",
-    "source",
-)
+__all__ = ["PriceImport", "PriceOverlapError", "PriceStore"]
 
-
-class PriceOverlapError(InputError):
-    """Two prices for the same thing at the same time; nothing of the import was taken."""
-
-    def __init__(self, fresh: PriceRow, other: PriceRow) -> None:
-        super().__init__(
-            f"The price {_words(fresh)} overlaps {_words(other)}, which is for the same.",
-            hint="Give the earlier row a valid_to and import both together.",
-        )
-        self.fresh = fresh
-        self.other = other
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceImport:
-    """What an import changed: rows, and the spans of time in which prices may differ."""
-
-    version: int
-    added: tuple[PriceRow, ...]
-    superseded: tuple[PriceRow, ...]
-    unchanged: int
-
-    @property
-    def spans(self) -> tuple[tuple[int, int], ...]:
-        """From when until when a price that was added or superseded counts."""
-        changed = (*self.added, *self.superseded)
-        return tuple(sorted({(row.valid_from_ms, row.valid_to_ms) for row in changed}))
+PriceImport = Taken[PriceRow]
 
 
 class PriceStore:
-    """All versions of the price book."""
+    """All versions of the price inputs."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def version(self) -> int:
         """Return the last version; 0 before the first import."""
-        return self._connection.scalar(select(func.max(PRICE_IMPORTS.c.version))) or 0
+        return PriceVersions(self._connection).latest()
+
+    def versions(self) -> tuple[PriceVersion, ...]:
+        """Return every version, the first one first."""
+        return PriceVersions(self._connection).all()
+
+    def inputs(self, version: int | None = None) -> PriceInputs:
+        """Return all price inputs of a version, of the last one by default."""
+        number = self.version() if version is None else version
+        rates = self.rates(number)
+        exchange = ExchangeRates(rates)
+        assets = self.assets(number)
+        derived = [row for asset in assets for row in owned_rows(asset)]
+        card = self.card_rows(number)
+        return PriceInputs(
+            version=number,
+            book=PriceBook([*self.rows(number), *derived], rates, self.terms(number)),
+            card=PriceBook(card, rates) if card else None,
+            energy=tuple(one for asset in assets for one in energy_tariffs(asset, exchange)),
+            commitments=CommitmentStore(self._connection).rows(number),
+            credits=tuple(
+                replace(one, rate=exchange.at(one.currency, one.valid_from_ms))
+                for one in self.credits(number)
+            ),
+            owned=assets,
+        )
 
     def rows(self, version: int | None = None) -> tuple[PriceRow, ...]:
-        """Return the price book of a version, of the last one by default, in a fixed order."""
-        table = PRICE_ROWS
-        statement = select(table).order_by(*(table.c[name] for name in _TEXTS[:7]), *_ORDER)
-        if version is None:
-            statement = statement.where(table.c.superseded_version.is_(None))
-        else:
-            statement = statement.where(
-                table.c.version <= version,
-                or_(table.c.superseded_version.is_(None), table.c.superseded_version > version),
-            )
-        return tuple(_value(row) for row in self._connection.execute(statement))
+        """Return the actual prices of a version, of the last one by default, in a fixed order.
+
+        Those derived from owned hardware are in `inputs` only.
+        """
+        return read(self._connection, PRICES, version)
+
+    def card_rows(self, version: int | None = None) -> tuple[PriceRow, ...]:
+        """Return the rate card of a version, of the last one by default, in a fixed order."""
+        return read(self._connection, RATE_CARD, version)
+
+    def rates(self, version: int | None = None) -> tuple[ExchangeRate, ...]:
+        """Return the exchange rates of a version, of the last one by default."""
+        return read(self._connection, RATES, version)
+
+    def terms(self, version: int | None = None) -> tuple[PriceTerm, ...]:
+        """Return the discounts and markups of a version, of the last one by default."""
+        return read(self._connection, TERMS, version)
+
+    def credits(self, version: int | None = None) -> tuple[Credit, ...]:
+        """Return the credits of a version, of the last one by default, without exchange rates."""
+        return read(self._connection, CREDIT_ROWS, version)
+
+    def assets(self, version: int | None = None) -> tuple[OwnedAsset, ...]:
+        """Return the register of owned hardware of a version, of the last one by default."""
+        return read(self._connection, ASSETS, version)
 
     def by_id(self, price_id: int) -> PriceRow | None:
-        """Return the price with this identity, also one that was superseded."""
-        table = PRICE_ROWS
+        """Return the price row with this identity, also one that was superseded.
+
+        Prices with an exchange rate, discount or markup have identities of their own, which
+        `PriceInputs.price_of` finds.
+        """
         row = self._connection.execute(
-            select(table).where(table.c.price_id == price_id).order_by(table.c.version).limit(1)
+            select(PRICE_ROWS)
+            .where(PRICE_ROWS.c.price_id == price_id)
+            .order_by(PRICE_ROWS.c.version)
+            .limit(1)
         ).one_or_none()
-        return None if row is None else _value(row)
+        return None if row is None else price_of(row)
 
     def import_rows(
         self, rows: Sequence[PriceRow], *, imported_ms: int, file_name: str, sha256: str
     ) -> PriceImport:
-        """Add rows to the price book, all or none; what it has already stays as it is.
+        """Add rows to the book of actual prices; see `app.store.dated_rows.take`."""
+        note = ImportNote(imported_ms=imported_ms, file_name=file_name, sha256=sha256)
+        return self.take_prices(rows, note)
 
-        A row for the same thing from the same instant supersedes the one that is there, which
-        remains readable under its versions. Any other overlap is a `PriceOverlapError`. An import
-        that changes nothing makes no version.
-        """
-        lock(self._connection, "prices")
-        current = {(row.key, row.valid_from_ms): row for row in self.rows()}
-        added = [row for row in rows if not _same(current.get((row.key, row.valid_from_ms)), row)]
-        superseded = [
-            current[row.key, row.valid_from_ms]
-            for row in added
-            if (row.key, row.valid_from_ms) in current
-        ]
-        gone = {row.price_id for row in superseded}
-        _refuse_overlap(added, [row for row in current.values() if row.price_id not in gone])
-        unchanged = len(rows) - len(added)
-        if not added:
-            return PriceImport(version=self.version(), added=(), superseded=(), unchanged=unchanged)
-        version = self.version() + 1
-        self._connection.execute(
-            insert(PRICE_IMPORTS).values(
-                version=version,
-                imported_at=imported_ms,
-                file_name=file_name,
-                sha256=sha256,
-                added=len(added),
-                superseded=len(superseded),
-            )
-        )
-        if gone:
-            self._connection.execute(
-                update(PRICE_ROWS)
-                .where(PRICE_ROWS.c.price_id.in_(sorted(gone)))
-                .where(PRICE_ROWS.c.superseded_version.is_(None))
-                .values(superseded_version=version)
-            )
-        self._connection.execute(insert(PRICE_ROWS), [_stored(row, version) for row in added])
-        return PriceImport(
-            version=version,
-            added=tuple(added),
-            superseded=tuple(superseded),
-            unchanged=unchanged,
-        )
+    def take_prices(self, rows: Sequence[PriceRow], note: ImportNote) -> Taken[PriceRow]:
+        """Add rows to the book of actual prices, all or none."""
+        return take(self._connection, PRICES, rows, note)
 
+    def take_card(self, rows: Sequence[PriceRow], note: ImportNote) -> Taken[PriceRow]:
+        """Add rows to the rate card, all or none."""
+        return take(self._connection, RATE_CARD, rows, note)
 
-_ORDER = (PRICE_ROWS.c.unit, PRICE_ROWS.c.valid_from, PRICE_ROWS.c.version)
+    def take_rates(self, rates: Sequence[ExchangeRate], note: ImportNote) -> Taken[ExchangeRate]:
+        """Add exchange rates, all or none."""
+        return take(self._connection, RATES, rates, note)
 
+    def take_terms(self, terms: Sequence[PriceTerm], note: ImportNote) -> Taken[PriceTerm]:
+        """Add discounts and markups, all or none."""
+        return take(self._connection, TERMS, terms, note)
 
-def _same(stored: PriceRow | None, fresh: PriceRow) -> bool:
-    return stored is not None and (
-        (stored.price, stored.currency, stored.valid_to_ms)
-        == (fresh.price, fresh.currency, fresh.valid_to_ms)
-    )
+    def take_credits(self, given: Sequence[Credit], note: ImportNote) -> Taken[Credit]:
+        """Add credits, all or none."""
+        return take(self._connection, CREDIT_ROWS, given, note)
 
-
-def _refuse_overlap(added: Sequence[PriceRow], kept: Sequence[PriceRow]) -> None:
-    by_key: dict[object, list[tuple[int, bool, PriceRow]]] = {}
-    for is_fresh, rows in ((False, kept), (True, added)):
-        for row in rows:
-            by_key.setdefault(row.key, []).append((row.valid_from_ms, is_fresh, row))
-    for same in by_key.values():
-        # If any two overlap then some two neighbors in time do; kept rows never do.
-        in_time = sorted(same, key=itemgetter(0, 1))
-        for (_, first_is_fresh, first), (_, _, second) in pairwise(in_time):
-            if second.valid_from_ms < first.valid_to_ms:
-                pair = (first, second) if first_is_fresh else (second, first)
-                raise PriceOverlapError(*pair)
-
-
-def _stored(row: PriceRow, version: int) -> dict[str, object]:
-    return {
-        "price_id": row.price_id,
-        "version": version,
-        **{name: getattr(row, name) for name in _TEXTS},
-        "unit": row.unit.value,
-        "price": row.price,
-        "valid_from": row.valid_from_ms,
-        "valid_to": None if row.valid_to_ms >= OPEN_MS else row.valid_to_ms,
-        "superseded_version": None,
-    }
-
-
-def _value(row: Row[Any]) -> PriceRow:
-    fields = row._mapping  # noqa: SLF001 SQLAlchemy's documented name
-    return PriceRow(
-        unit=PriceUnit(row.unit),
-        price=Decimal(row.price).normalize(),
-        valid_from_ms=row.valid_from,
-        valid_to_ms=OPEN_MS if row.valid_to is None else row.valid_to,
-        **{name: fields[name] for name in _TEXTS},
-    )
-
-
-def _words(row: PriceRow) -> str:
-    filled = [f"{name}={getattr(row, name)}" for name in _TEXTS[:7] if getattr(row, name)]
-    until = "open" if row.valid_to_ms >= OPEN_MS else from_ms(row.valid_to_ms).isoformat()
-    return (
-        f"{row.price:f} {row.currency} per {row.unit.value} for {', '.join(filled) or 'anything'}"
-        f" from {from_ms(row.valid_from_ms).isoformat()} to {until}"
-    )
+    def take_assets(self, assets: Sequence[OwnedAsset], note: ImportNote) -> Taken[OwnedAsset]:
+        """Add owned hardware to the register, all or none; an asset supersedes its namesake."""
+        return take(self._connection, ASSETS, assets, note)

@@ -91,10 +91,15 @@ def test_a_blank_beginning_means_since_ever() -> None:
         ("valid_from", "yesterday", '"yesterday" is not a date'),
         ("valid_from", "2026-02-30", "not a date"),
         ("valid_from", "2026-11-23T10:00:00", "not a date"),
+        ("valid_from", "0001-01-01", "is not of the years 1970 to 9998; leave the cell blank"),
+        ("valid_from", "1969-12-31T23:59:59Z", "is not of the years 1970 to 9998"),
         ("valid_from", "20261123", "not a date"),
         ("valid_to", "2026-11-23", "ends before it begins"),
         ("valid_to", "2026-11-22", "ends before it begins"),
         ("gpu_model", "NVIDIA", "names a maker, not a model"),
+        ("gpu_model", "H100\u200b", "a character that cannot be seen (U+200B)"),
+        ("node", "n" * 254, "longer than 253 bytes"),
+        ("cluster", "ü" * 127, "longer than 253 bytes"),
     ],
 )
 def test_a_wrong_cell_is_refused_with_line_column_and_reason(

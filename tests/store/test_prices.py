@@ -138,6 +138,7 @@ def test_the_database_refuses_what_no_price_can_be(
     ledger: Connection, store: PriceStore, change: str, constraint: str
 ) -> None:
     take(store, a_price())
+    ledger.execute(text("SET LOCAL ROLE gpuledger_owner"))
 
     with pytest.raises(DBAPIError, match=f"price_rows_{constraint}"):
         ledger.execute(text(f"UPDATE price_rows SET {change}"))
