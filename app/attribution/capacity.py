@@ -89,6 +89,11 @@ def capacity_of(
     return _capacity(replace(usage, hold_usage=holds))
 
 
+def pools_and_segments(pool_usage: pd.DataFrame) -> tuple[Pools, Segments]:
+    """Return all device time of a frame of `POOL_USAGE`, whoever held it."""
+    return _segments(_ordered_rows(pool_usage))
+
+
 def ints(frame: pd.DataFrame, column: str) -> Int64s:
     """Return a column of whole numbers as an array."""
     return frame[column].to_numpy(dtype=np.int64)

@@ -1,15 +1,13 @@
 """From the pieces of priced segments to charges: each segment's cost split, then added up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from app.attribution.charges import CHARGES
-from app.attribution.segments import NOBODY, Pieces, Segments
-from app.attribution.tariffs import Tariff
-from app.pricing.cost import segment_costs
+from app.attribution.charges import CHARGES, LineStep
+from app.attribution.segments import NOBODY, Pieces
 from app.units.identity import mix64
 from app.units.money import split_groups
 
@@ -37,7 +35,11 @@ class Subjects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """A segment's lines with their money; ``tariff``, ``team`` and ``day`` are numbers."""
+    """A segment's lines with their money; ``tariff``, ``team`` and ``day`` are numbers.
+
+    ``measure`` is what the money is for: ``ms``, or the millijoules of energy, whose lines have no
+    time.
+    """
 
     subject: Int64s
     kind: Int64s
@@ -48,6 +50,11 @@ class Lines:
     end_ms: Int64s
     ms: Int64s
     cost_nanos: Int64s
+    measure: Int64s
+
+    def only(self, rows: npt.NDArray[np.bool_] | Int64s) -> "Lines":
+        """Return some of the lines."""
+        return Lines(**{one.name: getattr(self, one.name)[rows] for one in fields(Lines)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +67,50 @@ class Names:
     price_ids: Int64s
 
 
-def split_costs(
-    segments: Segments, pieces: Pieces, tariff: Int64s, tariffs: tuple[Tariff, ...]
-) -> tuple[Pieces, Int64s]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Time of pools with its price and its money: whole segments, or what is covered of them.
+
+    ``ms`` are device-milliseconds; ``tariff`` numbers the prices of `Names`.
+    """
+
+    pool: Int64s
+    start_ms: Int64s
+    end_ms: Int64s
+    tariff: Int64s
+    ms: Int64s
+    cost_nanos: Int64s
+
+    def followed_by(self, other: "Parts") -> "Parts":
+        """Return both, the other's parts behind these."""
+        pairs = {
+            one.name: (getattr(self, one.name), getattr(other, one.name)) for one in fields(Parts)
+        }
+        return Parts(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+
+def split_costs(parts: Parts, pieces: Pieces) -> tuple[Pieces, Int64s]:
     """Return the pieces in the order of their lines, and the nanos of each.
 
-    A segment's cost is computed once and split by its pieces' milliseconds. Ties go by kind, then
-    in the order in which the caller numbered the holds. The costs are 0 where no price counts.
+    ``pieces.segment`` numbers the parts. A part's cost is split by its pieces' milliseconds. Ties
+    go by kind, then in the order in which the caller numbered the holds.
     """
     order = (pieces.segment * _KINDS + pieces.kind) * (int(pieces.hold.max(initial=0)) + 2)
     pieces = pieces.only(np.argsort(order + pieces.hold))
-    rates = [one.nanos_per_ms for one in tariffs]
-    costs = segment_costs(segments.device_ms, tariff, rates)
-    parts = split_groups(costs, pieces.segment, pieces.ms)
-    if int(parts.sum()) != int(costs.sum()):
+    nanos = split_groups(parts.cost_nanos, pieces.segment, pieces.ms)
+    if int(nanos.sum()) != int(parts.cost_nanos.sum()):
         message = "The lines of the segments do not sum to their costs."
         raise AssertionError(message)
-    return pieces, parts
+    return pieces, nanos
 
 
-def charges_of(lines: Lines, subjects: Subjects, names: Names) -> pd.DataFrame:
-    """Add lines up to charges: one for each subject, kind, team, price and day."""
+def charges_of(
+    lines: Lines, subjects: Subjects, names: Names, step: LineStep = LineStep.FIRST_HAND
+) -> pd.DataFrame:
+    """Add lines up to charges: one for each subject, kind, team, price and day.
+
+    First-hand lines without a price have no money; lines of another step are money only.
+    """
     price_ids, price_of_tariff = np.unique(names.price_ids, return_inverse=True)
     price = price_of_tariff[lines.tariff]
     key = lines.subject * _KINDS + lines.kind
@@ -94,8 +124,7 @@ def charges_of(lines: Lines, subjects: Subjects, names: Names) -> pd.DataFrame:
     key = key[order]
     first = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])[: len(key)])
     one = order[first]
-    subject, kind = lines.subject[one], lines.kind[one]
-    team_id, price_id = names.team_ids[lines.team[one]], price_ids[price[one]]
+    subject, price_id = lines.subject[one], price_ids[price[one]]
     columns: dict[str, Int64s] = {
         "window_start_ms": subjects.window_ms[subject],
         "node_id": subjects.node_id[subject],
@@ -103,28 +132,53 @@ def charges_of(lines: Lines, subjects: Subjects, names: Names) -> pd.DataFrame:
         "hold_id": subjects.hold_id[subject],
         "workload_id": subjects.workload_id[subject],
         "namespace_id": subjects.namespace_id[subject],
-        "team_id": team_id,
-        "kind": kind,
+        "team_id": names.team_ids[lines.team[one]],
+        "kind": lines.kind[one],
         "price_id": price_id,
-        "step": np.zeros(len(one), dtype=np.int64),
+        "step": np.full(len(one), int(step), dtype=np.int64),
         "start_ms": _reduce(np.minimum, lines.start_ms[order], first),
         "end_ms": _reduce(np.maximum, lines.end_ms[order], first),
         "gpu_ms": _reduce(np.add, lines.ms[order], first),
         "cost_nanos": _reduce(np.add, lines.cost_nanos[order], first),
     }
-    charge_id = mix64(
-        names.cluster_id,
-        *(columns[name] for name in ("window_start_ms", "node_id", "gpu_model_id", "hold_id")),
-        *(columns[name] for name in ("kind", "team_id", "price_id", "step")),
-        names.day_starts_ms[lines.day[one]],
-    )
-    frame = pd.DataFrame({"charge_id": charge_id, **columns, "priced": price_id != 0})
+    charge_id = charge_ids_of(lines.only(one), subjects, names, step)
+    priced = (price_id != 0) | (step is not LineStep.FIRST_HAND)
+    frame = pd.DataFrame({"charge_id": charge_id, **columns, "priced": priced})
     return CHARGES.validate(frame)
+
+
+def charge_ids_of(
+    lines: Lines, subjects: Subjects, names: Names, step: LineStep = LineStep.FIRST_HAND
+) -> Int64s:
+    """Return for each line the identity of the charge that it is added up to."""
+    return mix64(
+        names.cluster_id,
+        *(
+            values[lines.subject]
+            for values in (
+                subjects.window_ms,
+                subjects.node_id,
+                subjects.gpu_model_id,
+                subjects.hold_id,
+            )
+        ),
+        lines.kind,
+        names.team_ids[lines.team],
+        names.price_ids[lines.tariff],
+        np.full(len(lines.kind), int(step), dtype=np.int64),
+        names.day_starts_ms[lines.day],
+    )
 
 
 def subject_of(pieces: Pieces, pool: Int64s, holds: int) -> Int64s:
     """Return the number of what each piece is about: its hold, or the pool behind the holds."""
     return np.where(pieces.hold == NOBODY, pool + holds, pieces.hold)
+
+
+def joined(parts: list[Lines]) -> Lines:
+    """Return the lines of all parts."""
+    names = [field.name for field in fields(Lines)]
+    return Lines(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
 
 
 def _reduce(function: np.ufunc, values: Int64s, first: Int64s) -> Int64s:

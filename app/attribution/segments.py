@@ -55,6 +55,12 @@ class Pieces:
         )
 
 
+def no_pieces() -> Pieces:
+    """Return no pieces at all."""
+    none = np.zeros(0, dtype=np.int64)
+    return Pieces(segment=none, hold=none, kind=none, ms=none)
+
+
 def join(parts: list[Pieces]) -> Pieces:
     """Return the pieces of all parts."""
     return Pieces(

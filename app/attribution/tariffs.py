@@ -1,7 +1,7 @@
 """What a device-millisecond of every pool costs over time, by the price book."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from app.attribution.schedules import Schedules, Step
-from app.pricing.book import PriceBook
+from app.pricing.book import PriceBook, PriceSpan
 from app.pricing.rows import ModelCount, PricedPool
 from app.units.identity import mix64
 
@@ -54,11 +54,15 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariffs:
-    """The tariffs, and by pool and time the number of the one that counts."""
+    """The tariffs, and by pool and time the number of the one that counts.
+
+    ``reasons`` say why time is unpriced, by node and model of the pools that have such time.
+    """
 
     tariffs: tuple[Tariff, ...]
     schedules: Schedules
     unknown_nodes: tuple[int, ...]
+    reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,49 @@ def tariffs_of(pools: Pools, place: Place, book: PriceBook, start_ms: int, end_m
 
     A node that ``place`` does not know is priced by its model and cluster alone, and named.
     """
+    described = describe(pools, place)
+    tariffs, profiles = Codes[Tariff](), Codes[tuple[Step, ...]]()
+    known: dict[PricedPool, int] = {}
+    profile_of = np.zeros(len(described.attributes), dtype=np.int64)
+    reasons: dict[PricedPool, str] = {}
+    reason_of: list[str] = []
+    for number, attributes in enumerate(described.attributes):
+        priced = attributes
+        if not book.names_node(attributes.node):
+            priced = replace(attributes, node="")
+        if priced not in known:
+            spans = book.spans(priced, start_ms, end_ms)
+            known[priced] = profiles.code(_steps(spans, tariffs))
+            missing = {span.unpriced_reason for span in spans} - {""}
+            reasons[priced] = "; ".join(sorted(missing))
+        profile_of[number] = known[priced]
+        reason_of.append(reasons[priced])
+    return Tariffs(
+        tariffs=tariffs.values(),
+        schedules=Schedules(profile_of[described.pool], profiles.values(), start_ms, end_ms),
+        unknown_nodes=described.unknown_nodes,
+        reasons={
+            (int(pools.node_id[pool]), int(pools.gpu_model_id[pool])): reason_of[
+                described.pool[pool]
+            ]
+            for pool in np.flatnonzero(
+                np.array([*map(bool, reason_of)], dtype=bool)[described.pool]
+            )
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The attributes of pools, and by pool the number of its own."""
+
+    attributes: tuple[PricedPool, ...]
+    pool: Int64s
+    unknown_nodes: tuple[int, ...]
+
+
+def describe(pools: Pools, place: Place) -> Described:
+    """Return what prices and commitments see of each pool, nodes that nobody knows beside it."""
     nodes = _pools_by_node(place)
     sharing = _sharing(pools)
     unique, pool = np.unique(
@@ -82,30 +129,20 @@ def tariffs_of(pools: Pools, place: Place, book: PriceBook, start_ms: int, end_m
         return_index=True,
         return_inverse=True,
     )[1:]
-    tariffs, profiles = Codes[Tariff](), Codes[tuple[Step, ...]]()
-    known: dict[PricedPool, int] = {}
-    profile_of = np.zeros(len(unique), dtype=np.int64)
+    attributes: list[PricedPool] = []
     unknown: set[int] = set()
-    for number, index in enumerate(unique):
+    for index in unique:
         node_id = int(pools.node_id[index])
         if node_id not in nodes:
             unknown.add(node_id)
-        attributes = replace(
-            nodes.get(node_id, _anywhere(place.cluster)),
-            gpu_model=place.gpu_models.get(int(pools.gpu_model_id[index]), ""),
-            on_node=_names(sharing.models_of(int(index), pools), place),
+        attributes.append(
+            replace(
+                nodes.get(node_id, _anywhere(place.cluster)),
+                gpu_model=place.gpu_models.get(int(pools.gpu_model_id[index]), ""),
+                on_node=_names(sharing.models_of(int(index), pools), place),
+            )
         )
-        if not book.names_node(attributes.node):
-            attributes = replace(attributes, node="")
-        if attributes not in known:
-            steps = _steps(book, attributes, tariffs, start_ms, end_ms)
-            known[attributes] = profiles.code(steps)
-        profile_of[number] = known[attributes]
-    return Tariffs(
-        tariffs=tariffs.values(),
-        schedules=Schedules(profile_of[pool], profiles.values(), start_ms, end_ms),
-        unknown_nodes=tuple(sorted(unknown)),
-    )
+    return Described(tuple(attributes), pool, tuple(sorted(unknown)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +213,7 @@ def _names(models: tuple[tuple[int, int], ...], place: Place) -> tuple[ModelCoun
     return tuple(sorted(counts, key=lambda one: (one.gpu_model, one.devices)))
 
 
-def _steps(
-    book: PriceBook, pool: PricedPool, tariffs: Codes[Tariff], start_ms: int, end_ms: int
-) -> tuple[Step, ...]:
+def _steps(spans: Iterable[PriceSpan], tariffs: Codes[Tariff]) -> tuple[Step, ...]:
     return tuple(
-        Step(
-            span.from_ms,
-            tariffs.code(Tariff(span.row.price_id if span.row else 0, span.nanos_per_ms)),
-        )
-        for span in book.spans(pool, start_ms, end_ms)
+        Step(span.from_ms, tariffs.code(Tariff(span.price_id, span.nanos_per_ms))) for span in spans
     )

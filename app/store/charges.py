@@ -9,12 +9,13 @@ import pandas as pd
 from sqlalchemy import Connection, delete, select
 
 from app.attribution.charges import CHARGES as CHARGES_FRAME
-from app.attribution.charges import ChargeKind
+from app.attribution.charges import ChargeKind, LineStep
 from app.attribution.days import day_starts
 from app.store.copying import Array, Column, Kind, copy_in, copy_out
 from app.store.fact_frames import span
 from app.store.locking import ensure_partitions, guarded, lock
 from app.store.naming import NameStore
+from app.store.successors import remember_replaced
 from app.store.tables.ledger import CHARGE_DAYS, CHARGES, MS_COLUMNS, MS_KINDS, NANO_COLUMNS
 from app.units.window import HOUR_MS, Window, from_ms
 from app.usage.identity import cluster_id
@@ -25,7 +26,7 @@ _DAY = timedelta(days=1)
 _EPOCH_DAY = date(1970, 1, 1)
 
 # How the frame's columns travel; `priced` is whether cost_nanos is null.
-_COLUMNS = (
+CHARGE_COLUMNS = (
     Column("window_start", Kind.INSTANT),
     Column("node_id", Kind.INT8),
     Column("charge_id", Kind.INT8),
@@ -42,13 +43,15 @@ _COLUMNS = (
     Column("gpu_ms", Kind.INT8),
     Column("cost_nanos", Kind.INT8),
 )
-_FRAME_NAMES = {
+FRAME_NAMES = {
     "window_start": "window_start_ms",
     "started_at": "start_ms",
     "ended_at": "end_ms",
 }
 # No charge costs this; it stands for null on the wire.
 _NO_MONEY = -(2**63)
+# What a rating of a window makes: its lines, and what a rate card leaves to the platform.
+FIRST_HAND_STEPS = (int(LineStep.FIRST_HAND), int(LineStep.CARD_VARIANCE))
 
 _ROLLUP_KEY = ("team_id", "namespace_id", "gpu_model_id")
 
@@ -83,11 +86,11 @@ class ChargeStore:
 
         The days of the billing zone that the window touches are summed up again in the same
         transaction, from these charges and from the stored ones of their other hours. Lines of
-        redistribution (`app.store.redistribution`) are left alone, and are part of the days.
+        other steps are left alone, and are part of the days.
         """
         CHARGES_FRAME.validate(charges)
-        if charges["step"].any():
-            message = "Redistributed lines are not stored with first-hand charges."
+        if not charges["step"].isin(FIRST_HAND_STEPS).all():
+            message = "Lines of other steps are not stored with first-hand charges."
             raise AssertionError(message)
         hours = charges["window_start_ms"].to_numpy()
         if len(hours) and not (window.start_ms <= hours.min() <= hours.max() < window.end_ms):
@@ -100,12 +103,19 @@ class ChargeStore:
             lock(self._connection, "charge day", self._cluster, day.isoformat())
         ensure_partitions(self._connection, window)
         with guarded():
+            remember_replaced(
+                self._connection,
+                "cluster_id = %(cluster)s AND window_start >= %(start)s::timestamptz"
+                " AND window_start < %(end)s::timestamptz AND step = 0",
+                span(self._cluster_id, window),
+                charges["charge_id"].to_numpy(),
+            )
             self._connection.execute(
                 delete(CHARGES).where(
                     CHARGES.c.cluster_id == self._cluster_id,
                     CHARGES.c.window_start >= window.start_ms,
                     CHARGES.c.window_start < window.end_ms,
-                    CHARGES.c.step == 0,
+                    CHARGES.c.step.in_(FIRST_HAND_STEPS),
                 )
             )
             others = self._stored_hours(days, but=window)
@@ -117,20 +127,25 @@ class ChargeStore:
         """Return first-hand charges of the window's hours, ordered by hour, node and identity."""
         selected = ", ".join(
             f"coalesce(cost_nanos, {_NO_MONEY})" if column.name == "cost_nanos" else column.name
-            for column in _COLUMNS
+            for column in CHARGE_COLUMNS
         )
         query = (
-            f"SELECT {selected} FROM charges WHERE cluster_id = %(cluster)s AND step = 0"  # noqa: S608 names of ours only
+            f"SELECT {selected} FROM charges WHERE cluster_id = %(cluster)s AND step IN (0, 13)"  # noqa: S608 names of ours only
             " AND window_start >= %(start)s::timestamptz AND window_start < %(end)s::timestamptz"
         )
-        found = copy_out(self._connection, query, _COLUMNS, span(self._cluster_id, window))
-        found = found.rename(columns=_FRAME_NAMES)
+        found = copy_out(self._connection, query, CHARGE_COLUMNS, span(self._cluster_id, window))
+        found = found.rename(columns=FRAME_NAMES)
         found["priced"] = found["cost_nanos"] != _NO_MONEY
         found["cost_nanos"] = found["cost_nanos"].where(found["priced"], 0).astype("int64")
         order = np.lexsort(
             [found[name].to_numpy() for name in ("charge_id", "node_id", "window_start_ms")]
         )
         return found.iloc[order].reset_index(drop=True)[[*CHARGES_FRAME.columns]]
+
+    def append(self, charges: pd.DataFrame) -> None:
+        """Add lines to those there and leave the rollup alone."""
+        CHARGES_FRAME.validate(charges)
+        self._write(charges)
 
     def rebuild_days(self, window: Window) -> None:
         """Sum up again every day of the billing zone that the window touches."""
@@ -185,11 +200,8 @@ class ChargeStore:
         )
         parameters = dict(span(self._cluster_id, whole))
         if but is not None and but.start <= whole.start and whole.end <= but.end:
-            # Only redistributed lines are left: they have no node and stand at a day's beginning.
-            query += " AND node_id = 0 AND step > 0"
-            query += " AND window_start = ANY(%(first)s::timestamptz[])"
-            firsts = [-(-int(start) // HOUR_MS) * HOUR_MS for start in days.starts[:-1]]
-            parameters["first"] = [from_ms(at_ms).isoformat() for at_ms in firsts]
+            # Only lines of other steps are left, which have an index of their own.
+            query += " AND step <> 0 AND step <> 13"
         return copy_out(self._connection, query, columns, parameters)
 
     def _write(self, charges: pd.DataFrame) -> None:
@@ -199,14 +211,16 @@ class ChargeStore:
             )
         ]
         arrays: dict[str, Array] = {
-            column.name: ordered[_FRAME_NAMES.get(column.name, column.name)].to_numpy()
-            for column in _COLUMNS
+            column.name: ordered[FRAME_NAMES.get(column.name, column.name)].to_numpy()
+            for column in CHARGE_COLUMNS
         }
         arrays["cluster_id"] = np.full(len(ordered), self._cluster_id, dtype=np.int64)
         arrays["cost_nanos"] = np.ma.MaskedArray(
             arrays["cost_nanos"], mask=~ordered["priced"].to_numpy(dtype=bool)
         )
-        copy_in(self._connection, "charges", (Column("cluster_id", Kind.INT8), *_COLUMNS), arrays)
+        copy_in(
+            self._connection, "charges", (Column("cluster_id", Kind.INT8), *CHARGE_COLUMNS), arrays
+        )
 
     def _write_days(self, charges: pd.DataFrame, days: _Days) -> None:
         table = CHARGE_DAYS

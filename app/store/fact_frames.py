@@ -57,6 +57,10 @@ CONSUMER_USAGE = FactTable(
     "consumer_usage", CONSUMER_USAGE_FRAME, ("window_start_ms", "consumer_id", "route_id")
 )
 
+POOL_ENERGY = FactTable(
+    "pool_energy", frames.POOL_ENERGY, ("window_start_ms", "node_id", "gpu_model_id")
+)
+
 FACT_TABLES = (
     POOL_USAGE,
     HOLD_USAGE,
@@ -65,6 +69,7 @@ FACT_TABLES = (
     SERVICE_MINUTES,
     COLD_STARTS,
     CONSUMER_USAGE,
+    POOL_ENERGY,
 )
 
 

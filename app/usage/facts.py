@@ -22,6 +22,7 @@ class UsageFacts:
     notes: pd.DataFrame
     partial: bool
     consumer_usage: pd.DataFrame = field(default_factory=lambda: frames.empty(CONSUMER_USAGE))
+    pool_energy: pd.DataFrame = field(default_factory=lambda: frames.empty(frames.POOL_ENERGY))
 
     def __post_init__(self) -> None:
         frames.POOL_USAGE.validate(self.pool_usage)
@@ -31,5 +32,6 @@ class UsageFacts:
         frames.SERVICE_MINUTES.validate(self.service_minutes)
         frames.COLD_STARTS.validate(self.cold_starts)
         CONSUMER_USAGE.validate(self.consumer_usage)
+        frames.POOL_ENERGY.validate(self.pool_energy)
         frames.EVIDENCE.validate(self.evidence)
         frames.NOTES.validate(self.notes)

@@ -135,6 +135,19 @@ HOLD_USAGE = _schema(
     flags=_INT,
 )
 
+# What the boards of a pool drew in a window, held or not, by their counters; no row where none
+# speaks. `measured_ms` is for how long boards' counters spoke, `boards_measured` how many of the
+# pool's `boards` were measured all the time.
+POOL_ENERGY = _schema(
+    window_start_ms=_INT,
+    node_id=_INT,
+    gpu_model_id=_INT,
+    energy_mj=_INT,
+    measured_ms=_INT,
+    boards_measured=_INT,
+    boards=_INT,
+)
+
 # Growth of one logical counter series in a window. `uncounted` is a first value that may be older
 # than the window and is therefore no growth; `carried` says that growth crossed a gap of more than
 # 2 scrapes; `duplicates` counts copies of the series that were left out.

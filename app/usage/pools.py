@@ -69,6 +69,16 @@ def index_pools(window: Window, pools: pd.DataFrame) -> PoolIndex:
     )
 
 
+def pools_of_usage(pool_usage: pd.DataFrame) -> PoolIndex:
+    """Return the pools of a window's `POOL_USAGE`, each from its first span to its last."""
+    united = (
+        pool_usage.groupby(["node_id", "gpu_model_id"], sort=True)
+        .agg(devices=("devices", "max"), start_ms=("start_ms", "min"), end_ms=("end_ms", "max"))
+        .reset_index()
+    )
+    return PoolIndex(*(united[name].to_numpy() for name in united.columns))
+
+
 def resolve_models(rows: pd.DataFrame, pools: pd.DataFrame) -> Int64s:
     """Return the model of each row, where the node of an unknown one names exactly one model."""
     named = pools.loc[~pools["gpu_model_id"].isin([UNKNOWN_MODEL_ID, 0])]
