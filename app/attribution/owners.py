@@ -133,7 +133,7 @@ class Ownership:
         start_ms: int,
         end_ms: int,
     ) -> tuple[OwnerSpan, ...]:
-        fitting = [claim for claim in self._claims if _meets(claim, cluster, namespace, labels)]
+        fitting = [claim for claim in self._claims if meets(claim, cluster, namespace, labels)]
         instants = {start_ms, end_ms}
         for claim in fitting:
             instants |= {claim.valid_from_ms, claim.valid_to_ms}
@@ -205,7 +205,8 @@ def ties(contract: Contract) -> Iterator[Tie]:
                     yield Tie(second, first)
 
 
-def _meets(claim: Claim, cluster: str, namespace: str, labels: tuple[tuple[str, str], ...]) -> bool:
+def meets(claim: Claim, cluster: str, namespace: str, labels: tuple[tuple[str, str], ...]) -> bool:
+    """Say whether a rule claims a pod of the cluster, at whatever time."""
     if claim.clusters and cluster not in claim.clusters:
         return False
     if claim.labels:

@@ -24,6 +24,24 @@ class RedistributionStep(IntEnum):
     CONSUMERS = 3
 
 
+class WeightBasis(IntEnum):
+    """What a weight counts; the numbers are what the database stores.
+
+    Nanos, 1 a team, millionths of a percent, tokens in millionths, milliseconds, or a count.
+    """
+
+    PROPORTIONAL = 1
+    EVEN = 2
+    FIXED = 3
+    TOKENS = 4
+    GPU_SECONDS_HELD = 5
+    GPU_SECONDS_ACTIVE = 6
+    PODS = 7
+    REQUESTS = 8
+    PROMPT_TOKENS = 9
+    GENERATION_TOKENS = 10
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingDay:
     """A day of the billing zone, ``[start_ms, end_ms)``; its borders may lie inside an hour."""
@@ -55,13 +73,17 @@ def billing_days(zone: tzinfo, start_ms: int, end_ms: int) -> tuple[BillingDay, 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class DayCost:
-    """What one team was charged first-hand in a day: of one service, or of no workload (0)."""
+    """What one team was charged first-hand in a day: of one service, or of no workload (0).
+
+    ``kind`` tells the costs of step 1 apart; it is 0 for held time, whatever was done with it.
+    """
 
     cluster_id: int
     workload_id: int
     namespace_id: int
     gpu_model_id: int
     team_id: int
+    kind: int = 0
     nanos: int
 
 
@@ -69,18 +91,24 @@ class DayCost:
 class Share:
     """One receiver of a cost; ``team_id`` None is whoever paid it first-hand.
 
-    ``key`` orders receivers of equal remainders and is unique among those of one cost.
+    ``key`` orders receivers of equal remainders and is unique among those of one cost. ``basis``
+    says what was weighed.
     """
 
     key: tuple[str, ...]
     team_id: int | None
     weight: int
     consumer_id: int = 0
+    basis: WeightBasis = WeightBasis.TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedistributedLine:
-    """A debit (below zero) or a credit; ``debit_id`` is the debit that a credit balances."""
+    """A debit (below zero) or a credit; ``debit_id`` is the debit that a credit balances.
+
+    A credit is ``weight`` of ``weight_sum`` of its debit, whose own weight is all of it. ``kind``
+    is the charge kind of what is redistributed in step 1, else 0.
+    """
 
     charge_id: int
     debit_id: int
@@ -92,6 +120,10 @@ class RedistributedLine:
     team_id: int
     consumer_id: int
     nanos: int
+    kind: int
+    basis: WeightBasis
+    weight: int
+    weight_sum: int
 
 
 def redistribute(
@@ -125,6 +157,7 @@ def _balanced(
     step: RedistributionStep, day: BillingDay, cost: DayCost, parts: list[tuple[Share, int]]
 ) -> list[RedistributedLine]:
     debit_id = _identity(step, day, cost)
+    weight_sum = sum(share.weight for share, _ in parts)
     debit = RedistributedLine(
         charge_id=debit_id,
         debit_id=debit_id,
@@ -136,6 +169,10 @@ def _balanced(
         team_id=cost.team_id,
         consumer_id=0,
         nanos=-cost.nanos,
+        kind=cost.kind,
+        basis=parts[0][0].basis,
+        weight=weight_sum,
+        weight_sum=weight_sum,
     )
     given = [
         replace(
@@ -144,6 +181,7 @@ def _balanced(
             team_id=cost.team_id if share.team_id is None else share.team_id,
             consumer_id=share.consumer_id,
             nanos=nanos,
+            weight=share.weight,
         )
         for share, nanos in sorted(parts, key=lambda part: part[0].key)
     ]
@@ -160,6 +198,7 @@ def _identity(step: RedistributionStep, day: BillingDay, cost: DayCost, *receive
         cost.namespace_id,
         cost.gpu_model_id,
         cost.team_id,
+        *([cost.kind] if cost.kind else []),
     )
     return hash64("redistributed", *map(str, numbers), *receiver)
 

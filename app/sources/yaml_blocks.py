@@ -3,14 +3,18 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import NoReturn
 
 import yaml
 
 from app.errors import InputError
-from app.sources.instants import INSTANT_FORMS, read_instant
+from app.sources.instants import read_instant
+from app.sources.name_faults import name_fault
+from app.units.window import FIRST_YEAR, LAST_YEAR, OPEN_MS
 
+_INSTANT_FORMS = "2026-11-23 (midnight of the billing zone) or 2026-11-23T10:37:00Z"
 # Postgres keeps neither NUL nor halves of surrogate pairs, which YAML can write as escapes.
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # More than any budget, and few enough digits that decimals stay exact.
@@ -33,11 +37,15 @@ class ContractError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of the file and where it stands; ``path`` names it for people."""
+    """One value of the file and where it stands; ``path`` names it for people.
+
+    Days without a time begin at midnight of ``zone``.
+    """
 
     filename: str
     path: str
     node: yaml.Node
+    zone: tzinfo = UTC
 
     @property
     def line(self) -> int:
@@ -63,20 +71,21 @@ class Value:
             self.refuse("must be a mapping, written as key: value")
         seen: set[str] = set()
         for key, value in self.node.value:
-            name = Value(self.filename, self.path, key)
+            name = Value(self.filename, self.path, key, self.zone)
             if not isinstance(key, yaml.ScalarNode):
                 name.refuse("has a key that is not plain text")
             if key.value in seen:
                 name.refuse(f'has the key "{key.value}" twice')
             seen.add(key.value)
-            yield key.value, Value(self.filename, f"{self.path}.{key.value}".lstrip("."), value)
+            path = f"{self.path}.{key.value}".lstrip(".")
+            yield key.value, Value(self.filename, path, value, self.zone)
 
     def items(self) -> list["Value"]:
         """Return the items of a list; refuses anything else."""
         if not isinstance(self.node, yaml.SequenceNode) or not self.node.tag.endswith(":seq"):
             self.refuse("must be a list, written as [a, b] or one item a line with a dash")
         return [
-            Value(self.filename, f"{self.path}[{number}]", item)
+            Value(self.filename, f"{self.path}[{number}]", item, self.zone)
             for number, item in enumerate(self.node.value)
         ]
 
@@ -96,6 +105,8 @@ class Value:
             self.refuse(f'must be a text; write "{text}" in quotes')
         if not text.strip():
             self.refuse("must not be empty")
+        if fault := name_fault(text):
+            self.refuse(fault)
         return text
 
     def flag(self) -> bool:
@@ -122,9 +133,11 @@ class Value:
     def instant(self) -> int:
         """Return an instant in milliseconds."""
         text = self.scalar()
-        ms = read_instant(text)
+        ms = read_instant(text, self.zone)
         if ms is None:
-            self.refuse(f'must be a date, and "{text}" is none; write {INSTANT_FORMS}')
+            self.refuse(f'must be a date, and "{text}" is none; write {_INSTANT_FORMS}')
+        if not 0 <= ms <= OPEN_MS:
+            self.refuse(f'is "{text}", which is not of the years {FIRST_YEAR} to {LAST_YEAR}')
         return ms
 
     def _known(self, key: str, value: "Value", keys: tuple[str, ...]) -> bool:
@@ -163,7 +176,7 @@ class Block:
         return found.text() if found else ""
 
 
-def read_yaml(text: str, filename: str) -> Value | None:
+def read_yaml(text: str, filename: str, zone: tzinfo = UTC) -> Value | None:
     """Return the document of a YAML file, None if it is empty. Builds no objects from tags."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -175,4 +188,4 @@ def read_yaml(text: str, filename: str) -> Value | None:
         raise ContractError(filename, 0, f"it is not YAML: {error}") from error
     except RecursionError as error:
         raise ContractError(filename, 0, "its lists or mappings are nested too deeply") from error
-    return Value(filename, "", node) if node else None
+    return Value(filename, "", node, zone) if node else None

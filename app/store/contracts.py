@@ -1,25 +1,28 @@
 """The team contract as it was at every version, as the text that was applied."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
+from app.attribution.contract import Contract
 from app.store.locking import lock
 from app.store.naming import NameStore
+from app.store.ownership import OwnershipStore
 from app.store.tables.ledger import CONTRACTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredContract:
-    """One applied contract; the text is YAML."""
+    """One applied contract; the text is YAML, whose days begin at midnight of ``zone``."""
 
     version: int
     applied_ms: int
     file_name: str
     sha256: str
     text: str
+    zone: str
 
 
 class ContractStore:
@@ -49,34 +52,42 @@ class ContractStore:
         applied_ms: int,
         file_name: str,
         sha256: str,
-        cost_centers: Mapping[str, str],
+        contract: Contract,
+        zone: tzinfo,
     ) -> StoredContract:
         """Store a contract as the next version, unless it is the one in force; return it.
 
-        ``cost_centers`` has every team of the contract, with '' where it has none.
+        ``contract`` is the text as it reads in the zone. Who belongs to which department is stored
+        beside it, for all time.
         """
         lock(self._connection, "contracts")
         latest = self.latest()
-        if latest is not None and latest.sha256 == sha256:
+        if latest is not None and (latest.sha256, latest.zone) == (sha256, str(zone)):
             return latest
-        contract = StoredContract(
+        stored = StoredContract(
             version=1 if latest is None else latest.version + 1,
             applied_ms=applied_ms,
             file_name=file_name,
             sha256=sha256,
             text=text,
+            zone=str(zone),
         )
         self._connection.execute(
             insert(CONTRACTS).values(
-                version=contract.version,
+                version=stored.version,
                 applied_at=applied_ms,
                 file_name=file_name,
                 sha256=sha256,
                 yaml=text,
+                zone=stored.zone,
             )
         )
-        NameStore(self._connection).ensure_teams(cost_centers)
-        return contract
+        OwnershipStore(self._connection, zone).put(stored.version, contract)
+        names = {team.name for team in contract.teams} | {one.team for one in contract.platform}
+        NameStore(self._connection).ensure_teams(
+            {name: contract.affiliation_at(name, applied_ms).cost_center for name in names}
+        )
+        return stored
 
 
 def _value(row: Row[Any]) -> StoredContract:
@@ -86,4 +97,5 @@ def _value(row: Row[Any]) -> StoredContract:
         file_name=row.file_name,
         sha256=row.sha256,
         text=row.yaml,
+        zone=row.zone,
     )

@@ -50,6 +50,8 @@ _DIMENSIONS = {
         Dimension("service", "workload_id"),
         Dimension("model", "workload_id"),
         Dimension("team", "team_id"),
+        # Of a team on a day (`app.store.ownership`); these are not among the names of `Labels`.
+        Dimension("department", "team_id"),
         Dimension("cost_center", "team_id"),
         Dimension("consumer", "consumer_id"),
         Dimension("charge", "charge_id"),
@@ -201,8 +203,6 @@ class Labels:
                 return self._names.namespaces()
             case "team":
                 return self._names.teams()
-            case "cost_center":
-                return self._names.cost_centers()
             case "consumer":
                 return self._consumers()
             case _:

@@ -9,13 +9,12 @@ import numpy as np
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.attribution.charges import HELD_KINDS, ChargeKind
+from app.attribution.charges import ChargeKind
 from app.attribution.consumer_matching import MatchScope
 from app.attribution.consumer_shares import ConsumerShare, ServiceShares
 from app.attribution.contract import WEIGHT_SCALE
 from app.attribution.redistribution import (
     BillingDay,
-    DayCost,
     RedistributedLine,
     RedistributionStep,
     billing_days,
@@ -23,10 +22,14 @@ from app.attribution.redistribution import (
 from app.store.copying import Array, Column, Kind, copy_in, copy_out
 from app.store.locking import ensure_partitions, guarded, lock
 from app.store.naming import NameStore
+from app.store.periods import closed_before_ms
+from app.store.successors import remember_replaced
 from app.store.tables.consumers import REASSIGNMENTS, REDISTRIBUTED_DAYS
 from app.store.tables.ledger import CHARGE_DAYS, CHARGES, MS_COLUMNS, NANO_COLUMNS
+from app.store.tables.redistribution import REDISTRIBUTION_WEIGHTS
 from app.units.window import HOUR_MS, Window, from_ms
 
+_STEPS = tuple(int(step) for step in RedistributionStep)
 _ROLLUP_KEY = ("cluster_id", "day", "team_id", "namespace_id", "gpu_model_id")
 
 
@@ -68,53 +71,29 @@ class RedistributionStore:
             for row in rows
         )
 
-    def forget_other_zones(self) -> None:
+    def forget_other_zones(self, since_ms: int = 0) -> None:
         """Take back the lines of days of another billing zone, and let this one's wait instead.
 
-        A day that is cut otherwise would be reassigned in part twice.
+        A day that is cut otherwise would be reassigned in part twice. Days that begin before
+        ``since_ms`` are left alone.
         """
         table = REDISTRIBUTED_DAYS
         for row in self._connection.execute(select(table).order_by(table.c.started_at)).all():
             day = BillingDay(start_ms=row.started_at, end_ms=row.until)
-            if billing_days(self._zone, day.start_ms, day.end_ms) == (day,):
+            days = billing_days(self._zone, day.start_ms, day.end_ms)
+            if day.start_ms < since_ms or days == (day,):
                 continue
             self.lock(day)
             self._delete(day.hours.start_ms, tuple(RedistributionStep))
             self._connection.execute(delete(table).where(table.c.started_at == day.start_ms))
-            self.mark(billing_days(self._zone, day.start_ms, day.end_ms))
+            self.mark(one for one in days if one.start_ms >= since_ms)
 
     def lock(self, day: BillingDay) -> None:
         """Wait until nobody else works on the day in any cluster; keep it for the transaction."""
         lock(self._connection, "redistribution", str(day.start_ms))
         name = self._date(day).isoformat()
-        for cluster in sorted(NameStore(self._connection).clusters().values()):
+        for cluster in ("", *sorted(NameStore(self._connection).clusters().values())):
             lock(self._connection, "charge day", cluster, name)
-
-    def first_hand(self, day: BillingDay, workloads: Collection[int]) -> tuple[DayCost, ...]:
-        """Return what the workloads' holds were charged on the day, where a price covers it."""
-        columns = ("cluster_id", "workload_id", "namespace_id", "gpu_model_id", "team_id")
-        kinds = ", ".join(str(kind) for kind in HELD_KINDS)
-        found = copy_out(
-            self._connection,
-            f"SELECT {', '.join(columns)}, sum(cost_nanos)::bigint FROM charges"  # noqa: S608 names of ours only
-            " WHERE cluster_id = ANY(%(clusters)s::bigint[]) AND step = 0"
-            " AND window_start >= %(hour)s::timestamptz AND window_start < %(end)s::timestamptz"
-            " AND started_at >= %(start)s::timestamptz AND started_at < %(end)s::timestamptz"
-            f" AND kind IN ({kinds}) AND workload_id = ANY(%(workloads)s::bigint[])"
-            " AND cost_nanos IS NOT NULL GROUP BY 1, 2, 3, 4, 5",
-            [*(Column(name, Kind.INT8) for name in columns), Column("nanos", Kind.INT8)],
-            {
-                "clusters": sorted(NameStore(self._connection).clusters()),
-                "workloads": sorted(workloads),
-                "hour": day.touched.start.isoformat(),
-                "start": from_ms(day.start_ms).isoformat(),
-                "end": from_ms(day.end_ms).isoformat(),
-            },
-        )
-        names = (*columns, "nanos")
-        return tuple(
-            DayCost(**{name: int(row[name]) for name in names}) for row in found.to_dict("records")
-        )
 
     def replace(
         self,
@@ -122,7 +101,7 @@ class RedistributionStore:
         lines: Sequence[RedistributedLine],
         shares: Mapping[int, ServiceShares],
         *,
-        steps: Collection[RedistributionStep] = (RedistributionStep.CONSUMERS,),
+        steps: Collection[RedistributionStep] = tuple(RedistributionStep),
     ) -> None:
         """Store the lines of some steps of a day in place of those there, all clusters at once.
 
@@ -130,13 +109,30 @@ class RedistributionStore:
         redistributed. Call `lock` before anything that the lines are made from is read.
         """
         hour = day.hours.start_ms
+        remember_replaced(
+            self._connection,
+            "cluster_id = ANY(%(clusters)s::bigint[]) AND window_start = %(hour)s::timestamptz"
+            " AND node_id = 0 AND step = ANY(%(steps)s::bigint[])",
+            {
+                "clusters": self._clusters(),
+                "hour": day.hours.start.isoformat(),
+                "steps": [int(step) for step in steps],
+            },
+            _ints([line.charge_id for line in lines]),
+        )
         self._delete(hour, steps)
         if lines:
             ensure_partitions(self._connection, Window(from_ms(hour), from_ms(hour + HOUR_MS)))
             with guarded():
                 self._write(day, lines)
                 self._write_reasons(hour, lines, shares)
+                self._write_weights(hour, lines)
         self._sum_up(day, hour)
+
+    def append(self, day: BillingDay, lines: Sequence[RedistributedLine]) -> None:
+        """Add lines to those there, without their reasons; the rollup is left alone."""
+        if lines:
+            self._write(day, lines)
 
     def settle(self, marked: MarkedDay) -> None:
         """Say that the day's lines are made from all that its marks count."""
@@ -151,20 +147,33 @@ class RedistributionStore:
         """Return the redistributed nanos of the day by team."""
         rows = self._connection.execute(
             select(CHARGES.c.team_id, func.sum(CHARGES.c.cost_nanos).label("nanos"))
-            .where(CHARGES.c.cluster_id.in_(sorted(NameStore(self._connection).clusters())))
+            .where(CHARGES.c.cluster_id.in_(self._clusters()))
             .where(CHARGES.c.window_start == day.hours.start_ms, CHARGES.c.node_id == 0)
-            .where(CHARGES.c.step > 0)
+            .where(CHARGES.c.step.in_(_STEPS))
             .group_by(CHARGES.c.team_id)
         )
         return {row.team_id: int(row.nanos) for row in rows}
 
     def _delete(self, hour: int, steps: Collection[RedistributionStep]) -> None:
-        clusters = sorted(NameStore(self._connection).clusters())
+        clusters = self._clusters()
+        mine = [int(step) for step in steps]
+        of_steps = select(CHARGES.c.charge_id).where(
+            CHARGES.c.cluster_id.in_(clusters),
+            CHARGES.c.window_start == hour,
+            CHARGES.c.node_id == 0,
+            CHARGES.c.step.in_(mine),
+        )
+        weights = REDISTRIBUTION_WEIGHTS
         with guarded():
+            self._connection.execute(
+                delete(weights)
+                .where(weights.c.cluster_id.in_(clusters), weights.c.window_start == hour)
+                .where(weights.c.charge_id.in_(of_steps))
+            )
             self._connection.execute(
                 delete(CHARGES)
                 .where(CHARGES.c.cluster_id.in_(clusters), CHARGES.c.window_start == hour)
-                .where(CHARGES.c.node_id == 0, CHARGES.c.step.in_([int(step) for step in steps]))
+                .where(CHARGES.c.node_id == 0, CHARGES.c.step.in_(mine))
             )
             if RedistributionStep.CONSUMERS in steps:
                 table = REASSIGNMENTS
@@ -228,10 +237,28 @@ class RedistributionStore:
         if rows:
             self._connection.execute(insert(REASSIGNMENTS), rows)
 
+    def _write_weights(self, hour: int, lines: Sequence[RedistributedLine]) -> None:
+        """Write beside each line of steps 1 and 2 of what it is which part."""
+        told = [line for line in lines if line.step is not RedistributionStep.CONSUMERS]
+        names = ("cluster_id", "charge_id", "debit_id", "weight", "weight_sum")
+        arrays: dict[str, Array] = {
+            name: _ints([getattr(line, name) for line in told]) for name in names
+        }
+        arrays["window_start"] = np.full(len(told), hour, dtype=np.int64)
+        arrays["charge_kind"] = _ints([line.kind for line in told])
+        arrays["basis"] = _ints([int(line.basis) for line in told])
+        columns = [
+            *(Column(name, Kind.INT8) for name in names),
+            Column("window_start", Kind.INSTANT),
+            Column("charge_kind", Kind.INT2),
+            Column("basis", Kind.INT2),
+        ]
+        copy_in(self._connection, "redistribution_weights", columns, arrays)
+
     def _sum_up(self, day: BillingDay, hour: int) -> None:
         """Take what was redistributed out of the rollup's day, and put what is into it."""
         table, name = CHARGE_DAYS, self._date(day)
-        clusters = sorted(NameStore(self._connection).clusters())
+        clusters = self._clusters()
         mine = (table.c.cluster_id.in_(clusters), table.c.day == name)
         stale = table.c.redistributed_nanos != 0
         self._connection.execute(update(table).where(*mine, stale).values(redistributed_nanos=0))
@@ -239,12 +266,13 @@ class RedistributionStore:
             self._connection,
             "SELECT cluster_id, team_id, namespace_id, gpu_model_id, sum(cost_nanos)::bigint"
             " FROM charges WHERE cluster_id = ANY(%(clusters)s::bigint[]) AND node_id = 0"
-            " AND window_start = %(hour)s::timestamptz AND step > 0 GROUP BY 1, 2, 3, 4",
+            " AND window_start = %(hour)s::timestamptz AND step = ANY(%(steps)s::bigint[])"
+            " GROUP BY 1, 2, 3, 4",
             [
                 Column(one, Kind.INT8)
                 for one in ("cluster_id", "team_id", "namespace_id", "gpu_model_id", "nanos")
             ],
-            {"clusters": clusters, "hour": from_ms(hour).isoformat()},
+            {"clusters": clusters, "hour": from_ms(hour).isoformat(), "steps": [*_STEPS]},
         )
         rows = [
             {
@@ -267,16 +295,24 @@ class RedistributionStore:
         something = or_(*(table.c[column] != 0 for column in (*MS_COLUMNS, *NANO_COLUMNS)))
         self._connection.execute(delete(table).where(*mine, ~something))
 
+    def _clusters(self) -> list[int]:
+        """Return all clusters, and 0 for lines that lie in no single one."""
+        return [0, *sorted(NameStore(self._connection).clusters())]
+
     def _date(self, day: BillingDay) -> date:
         return from_ms(day.start_ms).astimezone(self._zone).date()
 
 
 def mark_days_of(connection: Connection, window: Window) -> None:
-    """Say that something changed under the lines of the known days that the window touches."""
+    """Say that something changed under the lines of the known days that the window touches.
+
+    Days of closed periods are left alone.
+    """
     table = REDISTRIBUTED_DAYS
     connection.execute(
         update(table)
         .where(table.c.started_at < window.end_ms, table.c.until > window.start_ms)
+        .where(table.c.started_at >= closed_before_ms(connection))
         .values(marks=table.c.marks + 1)
     )
 

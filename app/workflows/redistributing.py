@@ -1,4 +1,4 @@
-"""Give services' first-hand cost of a day to the consumers of their tokens, over all clusters."""
+"""Redistribute each billing day's first-hand cost by the policies, over all clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,17 @@ from datetime import tzinfo
 from sqlalchemy import Connection, Engine
 
 from app.attribution.consumer_shares import DayShares, day_shares
-from app.attribution.contract import Contract
-from app.attribution.redistribution import (
-    BillingDay,
-    DayCost,
-    RedistributedLine,
-    RedistributionStep,
-    billing_days,
-    redistribute,
-)
+from app.attribution.contract import Contract, Policies, SharedPolicy, UnallocatedPolicy
+from app.attribution.day_costs import NOTHING_MEASURED, MeasuredDay
+from app.attribution.derived_lines import DayFacts, derived_lines, policies_of, redistributes
+from app.attribution.redistribution import BillingDay, billing_days
 from app.store.consumers import ConsumerStore
+from app.store.day_costs import DayCostStore
 from app.store.naming import NameStore
+from app.store.periods import closed_before_ms
 from app.store.redistribution import MarkedDay, RedistributionStore, mark_days_of
 from app.store.served_models import served_models
+from app.store.true_up import mark_true_up_of
 from app.store.windows import put_notes
 from app.units.window import Window
 from app.usage.identity import cluster_id
@@ -43,13 +41,18 @@ def mark_days(
 ) -> None:
     """Say that first-hand charges of the window changed, in the transaction that changes them.
 
-    Where no contract names a source of consumers, only days that have been redistributed wait.
+    Where no policy of the contract redistributes and it names no source of consumers, only days
+    that have been redistributed wait. Days of closed periods are left alone.
     """
-    if not contract.consumer_sources:
+    mark_true_up_of(connection, window)
+    if not redistributes(contract):
         mark_days_of(connection, window)
         return
+    closed_ms = closed_before_ms(connection)
     days = billing_days(billing_zone, window.start_ms, window.end_ms)
-    RedistributionStore(connection, billing_zone).mark(days)
+    RedistributionStore(connection, billing_zone).mark(
+        day for day in days if day.start_ms >= closed_ms
+    )
 
 
 def redistribute_days(
@@ -62,12 +65,13 @@ def redistribute_days(
     """Make the lines of every day that waits for them, each day in one transaction.
 
     A day is replaced whole and over all clusters; the same facts and charges give the same lines.
-    What changes while a day is made leaves it waiting.
+    What changes while a day is made leaves it waiting. Days of closed periods keep their lines.
     """
     with engine.begin() as connection:
         store = RedistributionStore(connection, billing_zone)
-        store.forget_other_zones()
-        waiting = store.marked()
+        closed_ms = closed_before_ms(connection)
+        store.forget_other_zones(closed_ms)
+        waiting = [one for one in store.marked() if one.day.start_ms >= closed_ms]
     lines = 0
     for one in waiting:
         with engine.begin() as connection:
@@ -88,15 +92,58 @@ def _redistribute_day(
     fresh = next((one for one in store.marked() if one.day == waiting.day), None)
     if fresh is None:
         return 0
-    shares = shares_of_day(connection, fresh.day, contract, models)
-    costs = store.first_hand(fresh.day, [one.workload_id for one in shares.services])
-    lines = consumer_lines(fresh.day, costs, shares)
-    teams = {one.team for service in shares.services for one in service.consumers if one.team}
-    NameStore(connection).ensure_team_names(teams)
-    store.replace(fresh.day, lines, {one.workload_id: one for one in shares.services})
-    _put_notes(connection, fresh.day, shares)
+    facts = facts_of_day(connection, fresh.day, contract, models)
+    lines = derived_lines(facts, contract)
+    services = facts.shares.services
+    teams = {one.team for service in services for one in service.consumers if one.team}
+    fixed = {
+        name for one in _policies(connection, fresh.day, contract) for name, _ in one.shared_percent
+    }
+    NameStore(connection).ensure_team_names(teams | fixed)
+    store.replace(fresh.day, lines, {one.workload_id: one for one in services})
+    _put_notes(connection, fresh.day, facts.shares)
     store.settle(fresh)
     return len(lines)
+
+
+def facts_of_day(
+    connection: Connection,
+    day: BillingDay,
+    contract: Contract,
+    models: Sequence[ModelEntry] = (),
+) -> DayFacts:
+    """Return what a day's redistribution is made from, as it is stored.
+
+    What no policy of the day asks for is not read.
+    """
+    shares = shares_of_day(connection, day, contract, models)
+    served = [one.workload_id for one in shares.services]
+    store, names = DayCostStore(connection), NameStore(connection)
+    policies = _policies(connection, day, contract)
+    whole = any(
+        one.unallocated is not UnallocatedPolicy.PLATFORM or one.shared is not SharedPolicy.PLATFORM
+        for one in policies
+    )
+    return DayFacts(
+        day=day,
+        costs=store.costs(day, served) if whole else store.costs_of(day, served),
+        shares=shares,
+        clusters=names.clusters(),
+        namespaces=names.namespaces(),
+        teams=names.teams(),
+        metrics=measured_of_day(connection, day, contract),
+    )
+
+
+def measured_of_day(connection: Connection, day: BillingDay, contract: Contract) -> MeasuredDay:
+    """Return what policies of the day weigh by beside money; nothing where none does."""
+    wanted = any(one.shared is SharedPolicy.METRIC for one in _policies(connection, day, contract))
+    return DayCostStore(connection).measured(day) if wanted else NOTHING_MEASURED
+
+
+def _policies(connection: Connection, day: BillingDay, contract: Contract) -> list[Policies]:
+    clusters = sorted(NameStore(connection).clusters().values())
+    return policies_of(day, contract, clusters)
 
 
 def shares_of_day(
@@ -114,22 +161,6 @@ def shares_of_day(
     services = store.serving(day) if sent else ()
     table = ModelTable(models, served_models(connection, day.hours) if services else ())
     return day_shares(day, sent, services, table, contract)
-
-
-def consumer_lines(
-    day: BillingDay, costs: Sequence[DayCost], shares: DayShares
-) -> tuple[RedistributedLine, ...]:
-    """Return the lines of step 3: every service's cost by its consumers' weighted tokens."""
-    by_service = {
-        service.workload_id: [one.share() for one in service.consumers]
-        for service in shares.services
-    }
-    return redistribute(
-        RedistributionStep.CONSUMERS,
-        day,
-        costs,
-        lambda cost: by_service.get(cost.workload_id, ()),
-    )
 
 
 def _put_notes(connection: Connection, day: BillingDay, shares: DayShares) -> None:

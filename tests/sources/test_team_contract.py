@@ -183,7 +183,7 @@ def test_the_platform_cannot_take_a_teams_namespace() -> None:
         ("teams:\n  - {name: a, budget: {monthly: -1}}", 2, "not negative"),
         ("teams:\n  - {name: a, budget: {}}", 2, "has no monthly"),
         ("teams:\n  - {name: a, valid_from: soon}", 2, '"soon" is none'),
-        ("teams:\n  - {name: a, valid_to: 1969-01-01}", 2, "must be after valid_from"),
+        ("teams:\n  - {name: a, valid_to: 1969-01-01}", 2, "not of the years 1970 to 9998"),
         ("teams:\n  - name: a\n    name: b", 3, 'has the key "name" twice'),
         ("teams:\n  - {name: a}\n  - {name: a}", 3, "twice for the same time"),
         ("platform: {namespaces: [a]}", 1, "platform has no team"),
@@ -195,6 +195,9 @@ def test_the_platform_cannot_take_a_teams_namespace() -> None:
         ("policies: {token_weights: [{prompt: 0.0000001}]}", 1, "at most 6 decimals"),
         ("policies: {token_weights: [{prompt: 0, cached: 0, generation: 0}]}", 1, "above zero"),
         ("consumers: {source: litellm, map: {key: web}}", 1, 'names the team "web"'),
+        ("teams: [{name: " + "n" * 254 + ", namespaces: [x]}]", 1, "longer than 253 bytes"),
+        ('teams: [{name: "sea\u200brch", namespaces: [x]}]', 1, "cannot be seen (U+200B)"),
+        ("teams: [{name: web, valid_from: 0001-01-01}]", 1, "not of the years 1970 to 9998"),
     ],
 )
 def test_a_contract_that_cannot_be_taken_is_refused_with_its_line(

@@ -1,18 +1,25 @@
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo
+
 from sqlalchemy import Connection
 
+from app.attribution.contract import Contract, Team
 from app.store.contracts import ContractStore
 from app.store.naming import NameStore
 from app.usage.identity import team_id
 from tests.store.builders import NOON_MS
 
 
-def apply(store: ContractStore, text: str, **cost_centers: str) -> int:
+def apply(store: ContractStore, text: str, zone: tzinfo = UTC, **cost_centers: str) -> int:
     contract = store.apply(
         text,
         applied_ms=NOON_MS,
         file_name="teams.yaml",
         sha256=text,
-        cost_centers=cost_centers,
+        contract=Contract(
+            teams=tuple(Team(name=name, cost_center=one) for name, one in cost_centers.items())
+        ),
+        zone=zone,
     )
     return contract.version
 
@@ -27,6 +34,16 @@ def test_the_same_contract_again_makes_no_version(ledger: Connection) -> None:
     versions = [apply(store, text) for text in ("a", "a", "b", "b", "a")]
 
     assert versions == [1, 1, 2, 2, 3]
+
+
+def test_the_same_text_in_another_zone_is_another_version(ledger: Connection) -> None:
+    store = ContractStore(ledger)
+
+    versions = [apply(store, "a"), apply(store, "a", ZoneInfo("Asia/Kolkata")), apply(store, "a")]
+
+    assert versions == [1, 2, 3]
+    zones = [one.zone for version in versions if (one := store.by_version(version))]
+    assert zones == ["UTC", "Asia/Kolkata", "UTC"]
 
 
 def test_every_version_stays_readable(ledger: Connection) -> None:

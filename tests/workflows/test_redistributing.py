@@ -312,7 +312,7 @@ def test_clusters_that_are_rated_at_once_end_in_what_one_after_the_other_gives(
     pd.testing.assert_frame_equal(rollups(two_clusters), rollup)
 
 
-def test_another_step_keeps_its_lines_when_consumers_are_divided_again(two_clusters: Days) -> None:
+def test_a_step_that_is_not_replaced_keeps_its_lines_and_weights(two_clusters: Days) -> None:
     (day,) = billing_days(UTC, DAY.start_ms, DAY.end_ms)
     cost = DayCost(
         cluster_id=cluster_id("eu"),
@@ -322,7 +322,7 @@ def test_another_step_keeps_its_lines_when_consumers_are_divided_again(two_clust
         team_id=team_id("provider"),
         nanos=9_000_000_000,
     )
-    share = Share(key=("search",), team_id=team_id("search"), weight=1)
+    share = Share(key=("second",), team_id=team_id("second"), weight=1)
     step = RedistributionStep.NOBODY
     with two_clusters.engine.begin() as connection:
         store = RedistributionStore(connection, UTC)
@@ -330,12 +330,18 @@ def test_another_step_keeps_its_lines_when_consumers_are_divided_again(two_clust
         lines = redistribute(step, day, [cost], lambda _cost: [share])
         store.replace(day, lines, {}, steps=[step])
 
-    two_clusters.redistribute()
+    with two_clusters.engine.begin() as connection:
+        store = RedistributionStore(connection, UTC)
+        store.lock(day)
+        store.replace(day, (), {}, steps=[RedistributionStep.CONSUMERS])
 
     with two_clusters.engine.connect() as connection:
         steps = connection.execute(
             text("SELECT step, count(*) FROM charges WHERE step > 0 GROUP BY 1 ORDER BY 1")
         ).all()
-    assert [row[0] for row in steps] == [1, 3]
-    assert steps[0][1] == 2
-    assert costs_by(two_clusters, "team")["search"] > 9_000_000_000
+        weights = connection.execute(
+            text("SELECT basis, weight, weight_sum FROM redistribution_weights")
+        ).all()
+    assert [tuple(row) for row in steps] == [(1, 2)]
+    assert [tuple(row) for row in weights] == [(4, 1, 1), (4, 1, 1)]
+    assert costs_by(two_clusters, "team")["second"] == 9_000_000_003
