@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.chargeback.reports import ReportDefinition, parse_report
+from app.chargeback.reports import ReportDefinition, ReportFormat
 from app.delivery.slack import send
 from app.delivery.slack_messages import SlackMessage
 from app.errors import GpuledgerError, InputError
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 from app.sources.harvest import first_remembered
 from app.store.engine import connection_string, database_address, engine_of
 from app.store.locking import held_by_session
@@ -26,6 +26,7 @@ from app.store.runs import Outcome, RunStore
 from app.store.usage import UsageStore
 from app.store.windows import WindowStore
 from app.units.window import Window, from_ms, hour_of, to_ms
+from app.wiring.adjusting import adjust_due
 from app.wiring.clients import (
     collect_from,
     kubernetes_source,
@@ -33,17 +34,20 @@ from app.wiring.clients import (
     prometheus_source,
     waste_policy,
 )
+from app.wiring.reporting import ReportDesk, target_of
 from app.workflows.collecting import Collected, collect_hour
+from app.workflows.commitments import put_accounts
+from app.workflows.notifying import Notified, notify
+from app.workflows.planning import latch_months
+from app.workflows.postings import Adjusted
 from app.workflows.publishing import Published, due_reports, publish
 from app.workflows.rating import RateCounts, rate_window
-from app.workflows.waste import Detected, Notified, detect, notify
+from app.workflows.waste import Detected, detect
 
 if TYPE_CHECKING:
     from app.workflows.watch import WatchCounts
 
 log = logging.getLogger(__name__)
-
-_APP = Path(__file__).resolve().parents[1]
 
 # Without any collected hour, a worker begins this far back: what Prometheus still knows by default
 # (15 days) less a day for slow starts.
@@ -122,6 +126,7 @@ class Ledger:
         progress: Callable[[int], None] = lambda _hours: None,
     ) -> RateCounts:
         """Rate the collected hours of the window."""
+        put_accounts(self.engine, {one.name: one.billing_account for one in self.settings.clusters})
         with self._journal("rate", cluster=cluster_name, window=window) as counts:
             result = rate_window(
                 cluster_name,
@@ -198,8 +203,7 @@ class Ledger:
     def is_whole(self, cluster_name: str, window: Window) -> bool:
         """Say whether an hour is collected, and not only in part."""
         with self.engine.connect() as connection:
-            states = WindowStore(connection, cluster_name).within(window)
-        return bool(states) and not any(state.partial for state in states)
+            return WindowStore(connection, cluster_name).is_whole(window)
 
     def windows_to_rate(self, cluster_name: str) -> tuple[Window, ...]:
         """Return the collected hours whose charges are not those of their facts and inputs."""
@@ -230,7 +234,10 @@ class Ledger:
                 policy=waste_policy(self.settings),
                 evidence_hours=self.settings.waste.evidence_hours,
             )
-            counts.update(found=result.found, to_announce=result.to_announce)
+            reached = latch_months(at, engine=self.engine, zone=self.settings.zone)
+            counts.update(
+                found=result.found, to_announce=result.to_announce, budgets_reached=len(reached)
+            )
         return result
 
     def detect_due(self, at: datetime) -> Detected | None:
@@ -285,31 +292,41 @@ class Ledger:
             at_ms=to_ms(self.now()),
         )
 
+    def adjust_due(self, at: datetime) -> tuple[Adjusted, ...]:
+        """Post what late facts change in closed periods."""
+        return adjust_due(self.engine, self.settings, at)
+
+    @property
+    def report_desk(self) -> ReportDesk:
+        """The report definitions that count, and what all reports share."""
+        return ReportDesk(self.settings, self.now)
+
     def reports(self) -> tuple[ReportDefinition, ...]:
-        """Return the report definitions of the reports folder, by name."""
-        return tuple(self.report(path.stem) for path in sorted(self._reports_dir().glob("*.toml")))
+        """Return the report definitions, by name."""
+        return self.report_desk.folders.all()
 
     def report(self, name: str) -> ReportDefinition:
         """Return one report definition; refuse a name without a file."""
-        path = self._reports_dir() / f"{name}.toml"
-        try:
-            return parse_report(name, path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            known = ", ".join(sorted(p.stem for p in self._reports_dir().glob("*.toml"))) or "none"
-            message = f"There is no readable report definition {path}."
-            raise SettingsError(message, hint=f"Definitions: {known}.") from error
+        return self.report_desk.folders.named(name)
 
-    def publish(self, name: str, period: str, *, path: Path | None = None) -> Published:
-        """Make a period's report and write it."""
+    def publish(
+        self,
+        name: str,
+        period: str,
+        *,
+        formats: tuple[ReportFormat, ...] = (),
+        path: Path | None = None,
+        to: str = "",
+    ) -> Published:
+        """Make a period's report and write it: `app.wiring.reporting.target_of` says where."""
         with self._journal("publish") as counts:
+            definition = self.report(name)
             published = publish(
-                self.report(name),
+                definition,
                 period,
                 engine=self.engine,
-                zone=self.settings.zone,
-                currency=self.settings.currency,
-                folder=self.settings.report_out,
-                path=path,
+                terms=self.report_desk.terms,
+                target=target_of(self.settings, definition, formats=formats, path=path, to=to),
                 at_ms=to_ms(self.now()),
             )
             counts.update(number=published.made.number, provisional=int(published.made.provisional))
@@ -318,7 +335,11 @@ class Ledger:
     def publish_due(self, at: datetime) -> tuple[Published, ...]:
         """Make every report that is due at ``at``; one that fails is logged and stays due."""
         due = due_reports(
-            self.reports(), at, engine=self.engine, zone=self.settings.zone, settle=self._settle()
+            self.report_desk.folders.usable(),
+            at,
+            engine=self.engine,
+            zone=self.settings.zone,
+            settle=self._settle(),
         )
         done: list[Published] = []
         for definition, period in due:
@@ -332,20 +353,6 @@ class Ledger:
         """Return the clusters that the ledger has hours of, configured or not."""
         with self.engine.connect() as connection:
             return tuple(sorted(NameStore(connection).clusters().values()))
-
-    def _reports_dir(self) -> Path:
-        """Return the folder of definitions: where none is set, ./reports or those that come along.
-
-        Refuses a folder that is set and not there: its reports would silently never be due.
-        """
-        folder = self.settings.reports_dir
-        if folder.is_dir():
-            return folder
-        if "reports_dir" in self.settings.model_fields_set:
-            message = f"There is no folder {folder} of report definitions."
-            raise SettingsError(message, hint="Correct reports_dir, or leave it out.")
-        packaged = _APP / "_reports"
-        return packaged if packaged.is_dir() else _APP.parent / "reports"
 
     @contextmanager
     def _journal(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from app.errors import GpuledgerError
 from app.units.window import Window
-from app.workflows.waste import Notified
+from app.workflows.notifying import Notified
 from tests.store.builders import NOON, an_hour
 
 
@@ -75,6 +75,9 @@ class FakeLedger:
     def notify(self) -> Notified:
         self.calls.append(("notify",))
         return Notified(sent=0, failures=("Slack is away.",))
+
+    def adjust_due(self, at: datetime) -> None:
+        self.calls.append(("adjust", at.isoformat()))
 
     def publish_due(self, at: datetime) -> None:
         self.calls.append(("publish", at.isoformat()))

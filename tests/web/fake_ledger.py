@@ -8,21 +8,28 @@ from decimal import Decimal
 
 import pandas as pd
 
-from app.attribution.contract import TokenWeights
+from app.attribution.contract import Contract, Platform, Team, TokenWeights
 from app.attribution.explanation import Explanation, ExplanationStep
+from app.chargeback.commitments import CommitmentReport
 from app.chargeback.consumers import CONSUMERS
 from app.chargeback.costs import MS_COLUMNS, NANOS_COLUMNS
 from app.chargeback.inference import (
     COUNT_COLUMNS,
     DETAIL_COUNT_COLUMNS,
     DETAIL_RATIO_COLUMNS,
+    GOODPUT_COLUMNS,
+    MORE_UNIT_COST_COLUMNS,
     RATIO_COLUMNS,
     UNIT_COST_COLUMNS,
+    USED_UNIT_COST_COLUMNS,
 )
 from app.findings.coverage import coverage_rows
 from app.findings.holes import Hole
 from app.findings.states import Decision, FindingNotFoundError, TrackedFinding, decide
 from app.findings.values import FindingState
+from app.pricing.commitment_use import CommitmentUse
+from app.pricing.commitments import Commitment
+from app.units.window import HOUR_MS, Window
 from app.web.auth import secret_sha256
 from app.web.reading import (
     ApiKey,
@@ -43,19 +50,39 @@ from app.web.reading import (
 )
 from tests.findings.builders import a_finding, a_pool_finding, a_tracked
 from tests.findings.covering import a_time, service_evidence, time_evidence
+from tests.pricing.test_commitments import a_commitment
+from tests.web.fake_adjustments import FakeAdjustments
+from tests.web.fake_bills import FakeBills
+from tests.web.fake_exports import FakeExports
+from tests.web.fake_periods import FakePeriods
+from tests.web.fake_planning import FakePlanning
+from tests.web.fake_prices import FakePrices
+from tests.web.report_figures import FakeReports
 
 NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
 WATERMARK = datetime(2026, 11, 23, 7, tzinfo=UTC)
 READ_KEY = "glk_read-key-of-the-tests-0000"
 WRITE_KEY = "glk_write-key-of-the-tests-000"
+ADMIN_KEY = "glk_admin-key-of-the-tests-000"
 SEARCH_KEY = "glk_search-key-of-the-tests-00"
 CHARGE_ID = 0x00AB54A98CEB1F0A
 KEYS = {
     secret_sha256(READ_KEY): ApiKey(name="reader", scope=Scope.READ),
     secret_sha256(WRITE_KEY): ApiKey(name="writer", scope=Scope.WRITE),
+    secret_sha256(ADMIN_KEY): ApiKey(name="admin", scope=Scope.ADMIN),
     secret_sha256(SEARCH_KEY): ApiKey(name="search", scope=Scope.WRITE, team="search"),
 }
 
+# Search and ml both claim the pods with two labels.
+CONTRACT = Contract(
+    teams=(
+        Team(name="search", cost_center="CC-1", namespaces=("search-*",), labels=(("app", "x"),)),
+        Team(name="ml", monthly_budget=Decimal(20_000), labels=(("tier", "gold"),)),
+        Team(name="ml", namespaces=("search-ml",), clusters=("prod-us",), slack="#ml"),
+    ),
+    platform=(Platform(team="platform", namespaces=("monitoring",)),),
+)
+PAID_BY_SEARCH = a_commitment(commitment="ri-2", payer="search")
 _HOUR_MS = 3_600_000
 _COST = {"used_ms": 3, "idle_ms": 2, "unmeasured_ms": 1}
 
@@ -88,7 +115,9 @@ LINES = (
 
 
 @dataclass
-class FakeLedger:
+class FakeLedger(
+    FakeBills, FakeAdjustments, FakePeriods, FakePlanning, FakeExports, FakePrices, FakeReports
+):
     """Answers from `LINES`, one day of them for every day of the window."""
 
     tracked: dict[int, TrackedFinding] = field(default_factory=dict)
@@ -96,9 +125,14 @@ class FakeLedger:
     asked: list[CostsQuestion | InferenceQuestion] = field(default_factory=list)
     empty: bool = False
     charge_team: str = "search"
+    adjustment: int | None = None
     keys: dict[str, ApiKey] = field(default_factory=lambda: dict(KEYS))
     commits: int = 0
     measured_of: list[MeasuredQuestion] = field(default_factory=list)
+    bought: list[Commitment] = field(default_factory=lambda: [a_commitment(), PAID_BY_SEARCH])
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def api_key(self, secret_sha256: str) -> ApiKey | None:
         return self.keys.get(secret_sha256)
@@ -156,12 +190,41 @@ class FakeLedger:
         return self.tracked[finding_id]
 
     def explanation(self, charge_id: int) -> ExplainedCharge | None:
-        if charge_id != CHARGE_ID:
+        if charge_id not in (CHARGE_ID, self.adjustment):
             return None
         step = ExplanationStep(
             "Price", "The node costs 3.00 USD an hour.", (("price_per_node_hour", "3.00"),)
         )
-        return ExplainedCharge(self.charge_team, Explanation(charge_id, (step,)))
+        return ExplainedCharge(
+            self.charge_team, Explanation(CHARGE_ID, (step,)), adjustment=self.adjustment
+        )
+
+    def commitments(self) -> Sequence[Commitment]:
+        return self.bought
+
+    def commitment_coverage(self, window: Window) -> Sequence[CommitmentReport]:
+        return [
+            CommitmentReport(
+                commitment=one,
+                use=CommitmentUse(
+                    price_id=one.price_id,
+                    account=one.billing_account,
+                    hours=window.length_ms // HOUR_MS,
+                    committed=4 * HOUR_MS,
+                    used=3 * HOUR_MS,
+                    eligible_ms=6 * HOUR_MS,
+                    covered_ms=3 * HOUR_MS,
+                    eligible_nanos=30 * 10**9,
+                    covered_nanos=15 * 10**9,
+                    cost_nanos=8 * 10**9,
+                    used_nanos=6 * 10**9,
+                ),
+            )
+            for one in self.bought
+        ]
+
+    def contract(self) -> Contract:
+        return CONTRACT
 
     def coverage(self) -> Sequence[ClusterCoverage]:
         first = WATERMARK - timedelta(days=12)
@@ -289,7 +352,13 @@ def _inference_rows(question: InferenceQuestion) -> pd.DataFrame:
     for name in (*RATIO_COLUMNS, *DETAIL_RATIO_COLUMNS):
         data[name] = [0.42, 0.7, float("nan")]
     data["complete"] = [True, True, True]
-    data["unit_cost_reason"] = pd.Series(["", "", "idle: no tokens"], dtype="str")
+    data["unit_cost_reason"] = pd.Series(["", "", "idle, 5.00: no tokens"], dtype="str")
+    data["used_nanos"] = pd.array([40 * 10**9, 30 * 10**9, 0], dtype="Int64")
+    for name in (*MORE_UNIT_COST_COLUMNS, *USED_UNIT_COST_COLUMNS, *GOODPUT_COLUMNS[3:]):
+        data[name] = pd.Series([Decimal("0.25"), Decimal(4), None], dtype="object")
+    data["objective"] = pd.Series(["end_to_end ≤ 2 s", "", ""], dtype="str")
+    data["requests_within_objective"] = pd.array([110_000, None, None], dtype="Int64")
+    data["within_objective_ratio"] = [0.9167, float("nan"), float("nan")]
     rows = pd.DataFrame(data)
     allowed = dict(question.filters)
     for column, values in allowed.items():

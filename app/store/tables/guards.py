@@ -1,6 +1,6 @@
 """Functions and triggers of the database: partition upkeep, and the guard of closed periods."""
 
-from app.store.tables import PARTITIONED
+from app.store.tables import PARTITIONED, adjustments, period_guards, redistribution
 
 # Runs with the owner's rights, so that the service can add a month without owning a table. A
 # partition is built apart and attached, since CREATE … PARTITION OF would lock out all readers.
@@ -16,8 +16,9 @@ DECLARE
     made integer := 0;
 BEGIN
     FOREACH parent IN ARRAY ARRAY[
-        'charges', 'cold_starts', 'consumer_usage', 'hold_usage', 'latency_usage', 'pool_usage',
-        'reassignments', 'service_minutes', 'token_usage'
+        'allotments', 'charges', 'cold_starts', 'commitment_hours', 'consumer_usage',
+        'hold_usage', 'latency_usage', 'pool_energy', 'pool_usage', 'reassignments',
+        'service_minutes', 'token_usage'
     ] LOOP
         child := parent || to_char(month, '_YYYYMM');
         CONTINUE WHEN to_regclass(child) IS NOT NULL;
@@ -42,51 +43,26 @@ END
 $body$
 """
 
-# A statement-level guard sees all touched rows at once; a row-level one costs five times the load.
-REFUSE_CLOSED_PERIODS = """
-CREATE FUNCTION refuse_closed_periods() RETURNS trigger LANGUAGE plpgsql AS $body$
-DECLARE
-    first_window timestamptz;
-    last_window timestamptz;
-    period text;
-BEGIN
-    SELECT min(window_start), max(window_start) INTO first_window, last_window FROM touched;
-    PERFORM FROM billing_periods
-    WHERE closed_at IS NOT NULL AND started_at <= last_window AND until > first_window;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    SELECT p.name INTO period FROM billing_periods AS p
-    WHERE p.closed_at IS NOT NULL AND EXISTS (
-        SELECT FROM touched AS t
-        WHERE t.window_start >= p.started_at AND t.window_start < p.until
-    )
-    ORDER BY p.started_at LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the billing period % is closed: % of % is refused',
-            period, TG_OP, TG_TABLE_NAME USING ERRCODE = 'GL001';
-    END IF;
-    RETURN NULL;
-END
-$body$
-"""
-
-_EVENTS = (
-    ("insert", "INSERT", "NEW"),
-    ("delete", "DELETE", "OLD"),
-    ("update_from", "UPDATE", "OLD"),
-    ("update_to", "UPDATE", "NEW"),
-)
+# Minutes are kept for a while only, also those of closed periods: no charge is made from them.
+_FORGOTTEN = "service_minutes"
 
 TRIGGERS = tuple(
-    f"CREATE TRIGGER {table}_closed_{name} AFTER {operation} ON {table}"
-    f" REFERENCING {side} TABLE AS touched"
-    f" FOR EACH STATEMENT EXECUTE FUNCTION refuse_closed_periods()"
+    trigger
     for table in PARTITIONED
-    for name, operation, side in _EVENTS
+    for trigger in period_guards.closed_triggers(
+        table,
+        "refuse_closed_periods",
+        ("insert", "update_from", "update_to") if table == _FORGOTTEN else (),
+    )
 )
 
-STATEMENTS = (ENSURE_PARTITIONS, REFUSE_CLOSED_PERIODS, *TRIGGERS)
+STATEMENTS = (
+    ENSURE_PARTITIONS,
+    *period_guards.FUNCTIONS,
+    *TRIGGERS,
+    *period_guards.TRIGGERS,
+    *adjustments.GUARDS,
+    *redistribution.GUARDS,
+)
 
-# The SQLSTATE that both functions raise.
-CLOSED_PERIOD_STATE = "GL001"
+CLOSED_PERIOD_STATE = period_guards.CLOSED_PERIOD_STATE

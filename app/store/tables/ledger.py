@@ -76,6 +76,9 @@ BILLING_PERIODS = Table(
     instant("started_at"),
     instant("until"),
     instant("closed_at", nullable=True),
+    # How often it was closed, and the zone whose midnights are its borders.
+    Column("version", BigInteger, nullable=False, server_default="0"),
+    Column("zone", Text(collation="C"), nullable=False, server_default="UTC"),
     CheckConstraint("until > started_at", name="not_empty"),
     ExcludeConstraint(
         (func.tstzrange(literal_column("started_at"), literal_column("until")), "&&"),
@@ -92,6 +95,10 @@ PRICE_IMPORTS = Table(
     text("sha256"),
     number("added"),
     number("superseded"),
+    # What was imported, and for a correction why and by whom.
+    Column("kind", Text(collation="C"), nullable=False, server_default="prices"),
+    Column("reason", Text(collation="C"), nullable=False, server_default=""),
+    Column("author", Text(collation="C"), nullable=False, server_default=""),
 )
 
 _PRICE_KEY = (
@@ -118,12 +125,17 @@ PRICE_ROWS = Table(
     instant("valid_to", nullable=True),
     text("source"),
     number("superseded_version", nullable=True),
+    Column("list_price", Numeric(30, 12), nullable=True),
+    # What the pool costs, or what teams pay for it by the rate card.
+    Column("book", Text(collation="C"), nullable=False, server_default="actual"),
     CheckConstraint("price >= 0", name="not_negative"),
+    CheckConstraint("list_price >= 0", name="list_not_negative"),
+    CheckConstraint("book IN ('actual', 'rate_card')", name="book_known"),
     CheckConstraint("valid_to > valid_from", name="not_empty"),
     CheckConstraint("unit IN ('gpu_hour', 'node_hour')", name="unit_known"),
     CheckConstraint("superseded_version > version", name="superseded_later"),
     ExcludeConstraint(
-        *((name, "=") for name in _PRICE_KEY),
+        *((name, "=") for name in ("book", *_PRICE_KEY)),
         (func.tstzrange(literal_column("valid_from"), literal_column("valid_to")), "&&"),
         name="price_rows_one_at_a_time",
         where="superseded_version IS NULL",
@@ -138,4 +150,6 @@ CONTRACTS = Table(
     text("file_name"),
     text("sha256"),
     text("yaml"),
+    # The time zone whose midnights its dates mean.
+    Column("zone", Text(collation="C"), nullable=False, server_default="UTC"),
 )
