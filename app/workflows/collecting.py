@@ -12,11 +12,13 @@ from app.sources.kube_state import Inventory, kube_state_inventory
 from app.sources.prometheus import PrometheusSource
 from app.store.consumers import ConsumerStore
 from app.store.inventory import InventoryStore
+from app.store.late_facts import put_facts
 from app.store.naming import NameStore
-from app.store.usage import ReplaceResult, UsageStore
+from app.store.usage import ReplaceResult
 from app.units.window import OPEN_MS, Window
 from app.usage import frames
 from app.usage.activity import DeviceMetrics, measure
+from app.usage.board_energy import board_energy
 from app.usage.consumers import ConsumerFacts, consume
 from app.usage.evidence import watch_evidence
 from app.usage.facts import UsageFacts
@@ -25,6 +27,7 @@ from app.usage.homeless_devices import notes_on_homeless_devices
 from app.usage.models import ModelEntry
 from app.usage.notes import notes_frame
 from app.usage.oversubscription import notes_on_oversubscription
+from app.usage.samples import SampleSet
 from app.usage.services import ServiceFacts, ServingMetrics, serve
 from app.usage.serving_pods import KnownModels
 from app.usage.shown_models import shown_models, with_shown_models
@@ -78,8 +81,9 @@ def collect_hour(
 ) -> Collected:
     """Collect ``window``, one whole hour, and store it in place of what is there.
 
-    Nothing is stored if a source cannot be reached, or if the answer shows less evidence than is
-    stored (see `ReplaceResult`).
+    Facts of a closed period's hour are stored beside those that it was closed with. Nothing is
+    stored if a source cannot be reached, or if the answer shows less evidence than is stored (see
+    `ReplaceResult`).
     """
     with engine.connect() as connection:
         known = watched_inventory(connection, given.cluster, window)
@@ -108,14 +112,16 @@ def collect_hour(
         NameStore(connection).ensure_gpu_models(set(models.values()))
         _put_names(connection, given, known, seen, services, window)
         ConsumerStore(connection).put(consumed.consumers, consumed.routes)
-        result = UsageStore(connection, given.cluster).replace(
-            window, facts, forced_reason=forced_reason
-        )
+        result = put_facts(connection, given.cluster, window, facts, forced_reason=forced_reason)
     return _collected(window, facts, result, harvested.questions)
 
 
 def _device_labels(harvested: Harvest) -> list[pd.DataFrame]:
     return [harvested.energy.labels, *(samples.labels for _, samples in harvested.activity)]
+
+
+def _shown(harvested: Harvest) -> list[SampleSet]:
+    return [*(samples for _, samples in harvested.activity), harvested.energy]
 
 
 def _kube_state(given: CollectFrom, window: Window, known: Known) -> Inventory | None:
@@ -142,10 +148,11 @@ def _facts(
     consumed: ConsumerFacts,
 ) -> tuple[UsageFacts, ServiceFacts]:
     states = device_states(window, known.pools, known.counts, known.holds, known.observed)
+    energy = harvested.energy
     metrics = DeviceMetrics(
         activity=harvested.activity,
         sharers=harvested.sharers,
-        energy=harvested.energy,
+        energy=energy,
         memory_used_max_mib=harvested.memory_used_max_mib,
         sm_active_mean=harvested.sm_active_mean,
         dram_active_mean=harvested.dram_active_mean,
@@ -167,10 +174,10 @@ def _facts(
         known=KnownModels(pods=known.pods, entries=given.models),
     )
     asked = [seen] if seen is not None else []
-    shown = [*(samples for _, samples in harvested.activity), harvested.energy]
     facts = UsageFacts(
         pool_usage=states.pool_usage,
         hold_usage=measure(window, states, metrics, known.nodes, given.scrape_ms),
+        pool_energy=board_energy(window, states.pool_usage, energy, known.nodes, given.scrape_ms),
         token_usage=services.token_usage,
         latency_usage=services.latency_usage,
         service_minutes=services.service_minutes,
@@ -182,7 +189,7 @@ def _facts(
                 known.notes,
                 states.notes,
                 notes_frame(notes_on_oversubscription(states.pool_usage, known.nodes)),
-                notes_frame(notes_on_homeless_devices(shown, known.nodes)),
+                notes_frame(notes_on_homeless_devices(_shown(harvested), known.nodes)),
                 services.notes,
                 consumed.notes,
                 harvested.notes,
