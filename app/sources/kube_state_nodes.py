@@ -128,6 +128,7 @@ def node_spans(
             resource_version="",
             annotations=annotations.get(life.name, ()),
             instance_devices=devices_of_type(place.provider, place.instance_type),
+            provider_id=provider_ids.get(life.name, ""),
         )
         spans += _spans_of(
             facts,

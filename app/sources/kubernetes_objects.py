@@ -103,7 +103,8 @@ def node_facts(node: Json) -> NodeFacts:
         message = f"The node {name} of the Kubernetes API has no UID or name."
         raise KubernetesObjectBroken(message, hint="Check that no proxy changes the answers.")
     labels = pairs_of(metadata, "labels")
-    place = place_of(dict(labels), text_of(spec, "providerID"))
+    provider_id = text_of(spec, "providerID")
+    place = place_of(dict(labels), provider_id)
     return NodeFacts(
         uid=uid,
         name=name,
@@ -122,6 +123,7 @@ def node_facts(node: Json) -> NodeFacts:
         ),
         unschedulable=spec.get("unschedulable") is True,
         instance_devices=devices_of_type(place.provider, place.instance_type),
+        provider_id=provider_id,
     )
 
 

@@ -1,10 +1,11 @@
 """Nodes, device counts and watched spans of one cluster, as they are seen."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.store.holds import HoldStore
@@ -107,17 +108,21 @@ class InventoryStore:
                 "created_at": node.created_ms,
                 "deleted_at": None,
                 "seen_at": at_ms,
+                "provider_id": node.provider_id,
             }
             for node in sorted(nodes, key=lambda node: node.uid)
         ]
         if not rows:
             return
         statement = insert(NODES)
-        fresh = {
+        fresh: dict[str, ColumnElement[Any]] = {
             column.name: statement.excluded[column.name]
             for column in NODES.columns
             if not column.primary_key
         }
+        # One source may not tell what another one told: a machine keeps its identity.
+        told = func.nullif(statement.excluded.provider_id, "")
+        fresh["provider_id"] = func.coalesce(told, NODES.c.provider_id)
         seen_after = NODES.c.deleted_at < statement.excluded.seen_at
         end = case((seen_after, None), else_=NODES.c.deleted_at)
         self._connection.execute(

@@ -80,6 +80,8 @@ class NodeFacts:
     annotations: tuple[tuple[str, str], ...] = ()
     instance_devices: int = 0
     unschedulable: bool = False
+    # What the provider calls the machine (spec.providerID), '' where nothing says it.
+    provider_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,15 @@
 """What Kubernetes said: nodes, their devices, pods' holds, and the spans somebody watched."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Table, func, literal_column
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Table,
+    Text,
+    func,
+    literal_column,
+)
 from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 
 from app.store.tables.columns import METADATA, code, count, instant, number, text
@@ -21,6 +30,8 @@ NODES = Table(
     instant("created_at"),
     instant("deleted_at", nullable=True),
     instant("seen_at"),
+    # What the provider calls the machine: the node's spec.providerID, '' where nothing says it.
+    Column("provider_id", Text(collation="C"), nullable=False, server_default=""),
     CheckConstraint("deleted_at >= created_at", name="deleted_after_created"),
 )
 
