@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from app.chargeback.periods import Grain, Period, period_before
+from app.chargeback.periods import Grain, Period, parse_period, period_before
 from app.chargeback.reports import Schedule, Weekday
 
 
@@ -25,3 +25,15 @@ def periods_before(at: datetime, grain: Grain, zone: ZoneInfo, *, count: int) ->
     while len(periods) < count:
         periods.append(period_before(periods[-1].start, grain, zone))
     return tuple(periods)
+
+
+def next_due(schedule: Schedule, grain: Grain, zone: ZoneInfo, at: datetime) -> datetime:
+    """Return the first instant after ``at`` at which a period's report is due by its schedule.
+
+    A report waits longer where the last hour of its period has not settled by then.
+    """
+    ended = period_before(at, grain, zone)
+    local = ended.end.astimezone(zone)
+    running = f"{local:%G-W%V}" if grain is Grain.WEEK else f"{local:%Y-%m}"
+    due = (due_at(schedule, ended, zone), due_at(schedule, parse_period(running, zone), zone))
+    return min(one for one in due if one > at)

@@ -1,50 +1,37 @@
-"""A report's table: summed charges of a period, rounded so that rows and columns add up."""
+"""A report as a table: rows with their period, issue and basis, and what there is to say of it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
+from hashlib import sha256
 
-import pandas as pd
-
-from app.chargeback.costs import (
-    COST_COLUMNS,
-    HELD_MS_COLUMNS,
-    MS_COLUMNS,
-    NANOS_COLUMNS,
-    is_unpriced,
-    shown_nanos,
-)
 from app.chargeback.periods import Period
-from app.chargeback.reports import HOURS_COLUMNS, ReportDefinition
-from app.chargeback.rounding import currency_decimals, round_lines
-from app.chargeback.tables import Cell, Table
-
-# Hours are shown to a hundredth: 36 seconds.
-_HOUR_STEP_MS = 36_000
-_HOUR_DECIMALS = 2
-_MONEY = (*COST_COLUMNS, "total_cost")
-_HEAD = ("report", "period", "period_start", "period_end", "issue", "status", "basis", "row")
-_TAIL = ("currency", "price_covers", "complete")
-
-# What a row shows, by report column; None is money that no price covers.
-_Figures = dict[str, Decimal | None]
+from app.chargeback.report_columns import HEAD, TAIL, CellKind, kind_of
+from app.chargeback.reports import ReportDefinition
+from app.chargeback.tables import Cell, Table, csv_bytes, plain
 
 # A node's price is carried by its GPUs whole; whoever reads a charge is told so.
 PRICE_COVERS = "whole node: GPU, CPU, memory, disk"
+# The issue of a report that was read and never sent anywhere.
+NOT_ISSUED = 0
+
+# What a row shows, by report column; None is unknown: money that no price covers.
+Figures = Mapping[str, Cell]
 
 
 class ReportStatus(StrEnum):
-    """Whether a report may still change: ``partial`` data makes it provisional."""
+    """Whether a report may still change: ``closed`` belongs to a closed billing period."""
 
+    CLOSED = "closed"
     FINAL = "final"
     PROVISIONAL = "provisional"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportIssue:
-    """Which issue of a period's report this is: numbered from 1, provisional or final."""
+    """Which issue of a period's report this is: numbered from 1, 0 for one that was only read."""
 
     period: Period
     number: int
@@ -52,45 +39,99 @@ class ReportIssue:
 
     def file_name(self, report: str, extension: str) -> str:
         """Return a name that sorts by period and number, such as ``weekly-2026-W46-1.csv``."""
-        return f"{report}-{self.period.name}-{self.number}.{extension}"
+        number = self.number or "read"
+        return f"{report}-{self.period.name}-{number}.{extension}"
 
 
-def report_table(
-    definition: ReportDefinition, issue: ReportIssue, costs: pd.DataFrame, *, currency: str
-) -> Table:
-    """Return the report over ``costs``, which is one row a group (`app.chargeback.costs`).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportBody:
+    """What a source says of a period: a row a group, their total, and facts about the whole.
+
+    ``keys`` are the groups of each row in the order of the definition, ``figures`` what it shows
+    and ``complete`` whether it lacks nothing; ``total`` is what the totals row shows.
+    """
+
+    keys: Sequence[tuple[Cell, ...]]
+    figures: Sequence[Figures]
+    complete: Sequence[bool]
+    total: Figures
+    facts: tuple[tuple[str, Cell], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportDocument:
+    """A report's issue, whole: what every format of it is made from.
+
+    ``kinds`` are those of the table's columns, ``about`` what there is to say beside the rows.
+    """
+
+    definition: ReportDefinition
+    issue: ReportIssue
+    currency: str
+    table: Table
+    kinds: tuple[CellKind, ...]
+    about: tuple[tuple[str, Cell], ...]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """The titles of the columns, their names where the definition gives none."""
+        titles = dict(self.definition.titles)
+        return tuple(titles.get(name, name) for name in self.table.columns)
+
+    def csv(self) -> bytes:
+        """Return the report as CSV under its headings."""
+        return csv_bytes(Table(self.headings, self.table.rows))
+
+    def content(self) -> bytes:
+        """Return all that the report says, whatever the format: equal ones are one issue."""
+        about = [[label, plain(cell)] for label, cell in self.about]
+        return self.csv() + json.dumps(about, ensure_ascii=False).encode()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that the report says."""
+        return sha256(self.content()).hexdigest()
+
+
+def report_document(
+    definition: ReportDefinition, issue: ReportIssue, body: ReportBody, *, currency: str
+) -> ReportDocument:
+    """Return the report over ``body``.
 
     Every row says which report, issue and period it belongs to and whether it is a ``detail`` or
-    the ``total``; rows are ordered by their groups. Amounts are rounded to the currency's minor
-    unit and hours to a hundredth so that the parts of a row add up to its total and the rows to the
-    last row. A row that no price covers has empty amounts.
+    the ``total``; rows are ordered by their groups.
     """
-    group_by = list(definition.group_by)
-    ordered = costs.sort_values(group_by, kind="stable", ignore_index=True)
-    figures = _figures(ordered, currency)
-    head = (
+    period = issue.period
+    head: tuple[Cell, ...] = (
         definition.name,
-        issue.period.name,
-        plain_instant(issue.period.start),
-        plain_instant(issue.period.end),
+        period.name,
+        plain_instant(period.start),
+        plain_instant(period.end),
         issue.number,
         issue.status.value,
         definition.basis.value,
     )
-    complete = ordered["complete"].tolist()
-    groups = ordered[group_by].itertuples(index=False, name=None)
-    rows: list[tuple[Cell, ...]] = [
+    rows = [
         (*head, "detail", *keys, *_shown(definition, line), currency, PRICE_COVERS, whole)
-        for keys, line, whole in zip(groups, figures, complete, strict=True)
+        for keys, line, whole in sorted(
+            zip(body.keys, body.figures, body.complete, strict=True),
+            key=lambda row: tuple(plain(cell) for cell in row[0]),
+        )
     ]
     if definition.totals:
-        line = {name: _sum([line[name] for line in figures]) for name in definition.columns}
-        keys = ("",) * len(group_by)
-        shown = _shown(definition, line)
-        whole = bool(complete) and all(complete)
+        keys = ("",) * len(definition.group_by)
+        whole = bool(body.complete) and all(body.complete)
+        shown = _shown(definition, body.total)
         rows.append((*head, "total", *keys, *shown, currency, PRICE_COVERS, whole))
-    columns = (*_HEAD, *group_by, *definition.columns, *_TAIL)
-    return Table(columns, tuple(rows))
+    columns = (*HEAD, *definition.group_by, *definition.columns, *TAIL)
+    return ReportDocument(
+        definition=definition,
+        issue=issue,
+        currency=currency,
+        table=Table(columns, tuple(rows)),
+        kinds=tuple(kind_of(definition.source, name) for name in columns),
+        about=(*_about(definition, issue, currency), *body.facts),
+    )
 
 
 def plain_instant(instant: datetime) -> str:
@@ -98,36 +139,27 @@ def plain_instant(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
 
 
-def _shown(definition: ReportDefinition, line: _Figures) -> list[Decimal | None]:
+def _shown(definition: ReportDefinition, line: Figures) -> list[Cell]:
     return [line[name] for name in definition.columns]
 
 
-def _sum(column: Sequence[Decimal | None]) -> Decimal | None:
-    known = [value for value in column if value is not None]
-    return sum(known, start=known[0] * 0) if known else None
-
-
-def _figures(costs: pd.DataFrame, currency: str) -> list[_Figures]:
-    """Return the hours and amounts of every row, by the name of their report column."""
-    decimals = currency_decimals(currency)
-    times = costs[list(MS_COLUMNS)].to_numpy().tolist()
-    money = [shown_nanos(line) for line in costs[list(NANOS_COLUMNS)].to_numpy().tolist()]
-    unpriced = costs["unpriced_ms"].tolist()
-    hours = round_lines(times, _HOUR_STEP_MS)
-    amounts = round_lines(money, 10 ** (9 - decimals))
-    unpriced_hours = [line[0] for line in round_lines([[ms] for ms in unpriced], _HOUR_STEP_MS)]
-    figures: list[_Figures] = []
-    for index, line in enumerate(hours):
-        unknown = is_unpriced(sum(times[index]), unpriced[index], money[index])
-        cents = [*amounts[index], sum(amounts[index])]
-        hundredths = [sum(line[: len(HELD_MS_COLUMNS)]), *line, unpriced_hours[index]]
-        figures.append(
-            _named(HOURS_COLUMNS, hundredths, _HOUR_DECIMALS)
-            | (dict.fromkeys(_MONEY) if unknown else _named(_MONEY, cents, decimals))
-        )
-    return figures
-
-
-def _named(names: Sequence[str], counts: Sequence[int], decimals: int) -> _Figures:
-    scaled = (Decimal(count).scaleb(-decimals) for count in counts)
-    return dict(zip(names, scaled, strict=True))
+def _about(
+    definition: ReportDefinition, issue: ReportIssue, currency: str
+) -> tuple[tuple[str, Cell], ...]:
+    filters = "; ".join(f"{name} = {', '.join(values)}" for name, values in definition.filters)
+    return (
+        ("title", definition.title),
+        ("audience", definition.audience),
+        ("report", definition.name),
+        ("period", issue.period.name),
+        ("period_start", plain_instant(issue.period.start)),
+        ("period_end", plain_instant(issue.period.end)),
+        ("issue", issue.number),
+        ("status", issue.status.value),
+        ("basis", definition.basis.value),
+        ("currency", currency),
+        ("price_covers", PRICE_COVERS),
+        ("source", definition.source.value),
+        ("filters", filters or "none"),
+        ("definition_sha256", definition.sha256),
+    )

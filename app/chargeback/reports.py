@@ -1,47 +1,56 @@
-"""Report definitions: what a report shows, for which grain, when it is due."""
+"""Report definitions: what a report shows, for which grain, when it is due and where it goes."""
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
 from enum import StrEnum
-from typing import TypeVar
+from hashlib import sha256
 
-from app.chargeback.costs import COST_COLUMNS, COST_GROUPS, TIME_GROUPS, Basis
+from app.chargeback.costs import Basis
+from app.chargeback.definition_keys import DefinitionKeys, ReportDefinitionError
 from app.chargeback.periods import Grain
-from app.errors import InputError
+from app.chargeback.report_columns import HEAD, SOURCES, TAIL, ReportSource, SourceColumns
 
-HOURS_COLUMNS = (
-    "gpu_hours_held",
-    "gpu_hours_active",
-    "gpu_hours_idle",
-    "gpu_hours_unmeasured",
-    "gpu_hours_unallocated",
-    "gpu_hours_stranded",
-    "gpu_hours_unobserved",
-    "gpu_hours_unpriced",
+_KEYS = (
+    "title",
+    "audience",
+    "source",
+    "grain",
+    "basis",
+    "group_by",
+    "filters",
+    "table",
+    "destination",
+    "schedule",
 )
-REPORT_COLUMNS = (*HOURS_COLUMNS, *COST_COLUMNS, "total_cost")
-
-_KEYS = ("title", "grain", "basis", "group_by", "filters", "table", "schedule")
-_TABLE_KEYS = ("columns", "totals", "formats")
+_TABLE_KEYS = ("columns", "totals", "formats", "titles", "number_formats")
 _SCHEDULE_KEYS = ("weekday", "day", "time")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 # Every month has a 28th.
 _LAST_DAY = 28
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-class ReportDefinitionError(InputError):
-    """A report definition that cannot be used; the message names the report and the key."""
+# A spreadsheet's column heading beyond this is not read by anybody.
+_LONGEST_TITLE = 100
 
 
 class ReportFormat(StrEnum):
-    """What a report can be written as."""
+    """What a report can be written as; the value is the extension of its file."""
 
     CSV = "csv"
+    XLSX = "xlsx"
+    PARQUET = "parquet"
+
+
+class NumberFormat(StrEnum):
+    """How a spreadsheet shows a column's numbers; the numbers themselves stay as they are."""
+
+    WHOLE = "whole"
+    TWO_DECIMALS = "two_decimals"
+    FOUR_DECIMALS = "four_decimals"
+    PERCENT = "percent"
+    EXACT = "exact"
 
 
 class Weekday(StrEnum):
@@ -64,114 +73,119 @@ class Schedule:
     weekday: Weekday | None = None
     day: int | None = None
 
+    def __str__(self) -> str:
+        day = self.weekday.value if self.weekday else f"day {self.day}"
+        return f"{day} {self.at:%H:%M}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportDefinition:
-    """What a report shows. ``filters`` has the allowed values by column; none means all."""
+    """What a report shows. ``filters`` has the allowed values by column; none means all.
+
+    ``titles`` and ``number_formats`` are by column; ``destination`` names one of gpuledger.toml,
+    '' is the folder for reports. ``sha256`` is that of the definition's text.
+    """
 
     name: str
     title: str
+    audience: str
+    source: ReportSource
     grain: Grain
     basis: Basis
     group_by: tuple[str, ...]
     filters: tuple[tuple[str, tuple[str, ...]], ...]
     columns: tuple[str, ...]
+    titles: tuple[tuple[str, str], ...]
+    number_formats: tuple[tuple[str, NumberFormat], ...]
     totals: bool
     formats: tuple[ReportFormat, ...]
     schedule: Schedule | None
+    destination: str
+    sha256: str
 
 
 def parse_report(name: str, text: str) -> ReportDefinition:
     """Return the definition that the TOML ``text`` of report ``name`` gives."""
+    if not _NAME.fullmatch(name):
+        message = f"The report {name!r} has a name that no file of a report can carry."
+        hint = "Name the definition with small letters, digits, - and _, such as by_model.toml."
+        raise ReportDefinitionError(message, hint=hint)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = f"The report {name} is not valid TOML: {error}."
         raise ReportDefinitionError(message, hint=f"Mend reports/{name}.toml.") from error
-    top = _Keys(name, "", document, _KEYS)
-    table = _Keys(name, "table.", top.section("table"), _TABLE_KEYS)
+    top = DefinitionKeys(name, "", document, _KEYS)
+    source = top.choice("source", ReportSource, ReportSource.COSTS)
+    known = SOURCES[source]
+    grain = top.choice("grain", Grain)
+    if known.monthly_only and grain is not Grain.MONTH:
+        trouble = f"is {grain.value!r}; a report of {source.value} is of months"
+        failure = top.error("grain", trouble)
+        raise failure
+    basis = top.choice("basis", Basis, known.bases[0])
+    if basis not in known.bases:
+        trouble = f"is {basis.value!r}; {source.value} go by {', '.join(known.bases)}"
+        failure = top.error("basis", trouble)
+        raise failure
+    table = DefinitionKeys(name, "table.", top.section("table"), _TABLE_KEYS)
+    groups = top.names("group_by", known.groups)
+    columns = table.names("columns", tuple(known.columns))
+    shown = (*HEAD, *groups, *columns, *TAIL)
     return ReportDefinition(
         name=name,
         title=top.text("title"),
-        grain=top.choice("grain", Grain),
-        basis=top.choice("basis", Basis) if "basis" in document else Basis.POSTED,
-        group_by=top.names("group_by", COST_GROUPS),
-        filters=_filters(name, top.section("filters")),
-        columns=table.names("columns", REPORT_COLUMNS),
+        audience=top.text("audience", ""),
+        source=source,
+        grain=grain,
+        basis=basis,
+        group_by=groups,
+        filters=_filters(name, top.section("filters"), known),
+        columns=columns,
+        titles=_titles(name, table.section("titles"), shown),
+        number_formats=_number_formats(name, table.section("number_formats"), columns),
         totals=table.flag("totals"),
         formats=tuple(ReportFormat(item) for item in table.names("formats", tuple(ReportFormat))),
-        schedule=_schedule(name, top.section("schedule"), top.choice("grain", Grain)),
+        schedule=_schedule(name, top.section("schedule"), grain),
+        destination=top.text("destination", ""),
+        sha256=sha256(text.encode()).hexdigest(),
     )
 
 
-class _Keys:
-    """One TOML table of a definition, read key by key with errors that name the key."""
-
-    def __init__(
-        self, report: str, prefix: str, values: Mapping[str, object], known: Sequence[str]
-    ) -> None:
-        self._report = report
-        self._prefix = prefix
-        self._values = values
-        for key in values:
-            if key not in known:
-                raise self.error(key, f"is unknown; known are {', '.join(known)}")
-
-    def error(self, key: str, trouble: str) -> ReportDefinitionError:
-        message = f"The report {self._report}: the key {self._prefix}{key} {trouble}."
-        return ReportDefinitionError(message, hint=f"Mend reports/{self._report}.toml.")
-
-    def section(self, key: str) -> Mapping[str, object]:
-        value = self._values.get(key, {})
-        if not isinstance(value, dict):
-            raise self.error(key, "is not a table")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self._values.get(key)
-        if not isinstance(value, str) or not value:
-            raise self.error(key, "is missing or not text")
-        return value
-
-    def flag(self, key: str) -> bool:
-        value = self._values.get(key, False)
-        if not isinstance(value, bool):
-            raise self.error(key, "is neither true nor false")
-        return value
-
-    def choice(self, key: str, choices: type[_Choice]) -> _Choice:
-        value = self.text(key)
-        if value not in tuple(choices):
-            raise self.error(key, f"is {value!r}; known are {', '.join(choices)}")
-        return choices(value)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._values.get(key)
-        if not isinstance(value, list) or not value:
-            raise self.error(key, "is missing or not a list of text")
-        items = tuple(item for item in value if isinstance(item, str))
-        if len(items) != len(value) or len(set(items)) != len(items):
-            raise self.error(key, "has something twice or something that is not text")
-        return items
-
-    def names(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
-        items = self.texts(key)
-        for item in items:
-            if item not in known:
-                raise self.error(key, f"has {item!r}; known are {', '.join(known)}")
-        return items
-
-
-def _filters(name: str, values: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    known = tuple(column for column in COST_GROUPS if column not in TIME_GROUPS)
-    keys = _Keys(name, "filters.", values, known)
+def _filters(
+    name: str, values: Mapping[str, object], known: SourceColumns
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    keys = DefinitionKeys(name, "filters.", values, known.filters)
     return tuple((column, keys.texts(column)) for column in sorted(values))
+
+
+def _titles(
+    name: str, values: Mapping[str, object], shown: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    keys = DefinitionKeys(name, "table.titles.", values, shown)
+    titles = tuple((column, keys.text(column)) for column in sorted(values))
+    headings = [dict(titles).get(column, column) for column in shown]
+    for column, title in titles:
+        if headings.count(title) > 1:
+            failure = keys.error(column, f"is {title!r}, which is the heading of another column")
+            raise failure
+        if len(title) > _LONGEST_TITLE:
+            failure = keys.error(column, f"is longer than {_LONGEST_TITLE} characters")
+            raise failure
+    return titles
+
+
+def _number_formats(
+    name: str, values: Mapping[str, object], columns: tuple[str, ...]
+) -> tuple[tuple[str, NumberFormat], ...]:
+    keys = DefinitionKeys(name, "table.number_formats.", values, columns)
+    return tuple((column, keys.choice(column, NumberFormat)) for column in sorted(values))
 
 
 def _schedule(name: str, values: Mapping[str, object], grain: Grain) -> Schedule | None:
     if not values:
         return None
-    keys = _Keys(name, "schedule.", values, _SCHEDULE_KEYS)
+    keys = DefinitionKeys(name, "schedule.", values, _SCHEDULE_KEYS)
     clock = _TIME.fullmatch(keys.text("time"))
     if not clock:
         failure = keys.error("time", "is not a time of day such as 06:00")

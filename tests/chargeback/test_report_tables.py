@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from app.chargeback.costs import COST_COLUMNS
 from app.chargeback.periods import parse_period
+from app.chargeback.report_bodies import costs_body
 from app.chargeback.report_tables import (
+    ReportDocument,
     ReportIssue,
     ReportStatus,
-    report_table,
+    report_document,
 )
 from app.chargeback.reports import ReportDefinition, parse_report
-from app.chargeback.tables import Cell, Table, csv_bytes
+from app.chargeback.tables import Cell, Table
 from tests.chargeback.builders import HOUR_MS, USD, costs_of
 
 TEXT = (Path(__file__).parents[2] / "reports" / "weekly_chargeback.toml").read_text(
@@ -31,6 +33,13 @@ NANOS = st.integers(-(10**13), 10**13)
 
 def weekly() -> ReportDefinition:
     return parse_report("weekly_chargeback", TEXT)
+
+
+def a_document(
+    costs: pd.DataFrame, issue: ReportIssue = FIRST, currency: str = "USD"
+) -> ReportDocument:
+    body = costs_body(costs, GROUPS, currency)
+    return report_document(weekly(), issue, body, currency=currency)
 
 
 def a_week() -> pd.DataFrame:
@@ -67,7 +76,7 @@ def records(table: Table) -> list[dict[str, Cell]]:
 
 
 def test_every_row_says_what_it_belongs_to() -> None:
-    table = report_table(weekly(), FIRST, a_week(), currency="USD")
+    table = a_document(a_week()).table
 
     for row in records(table):
         assert row["report"] == "weekly_chargeback"
@@ -82,7 +91,7 @@ def test_every_row_says_what_it_belongs_to() -> None:
 
 
 def test_rows_are_ordered_and_the_last_is_their_sum() -> None:
-    table = report_table(weekly(), FIRST, a_week(), currency="USD")
+    table = a_document(a_week()).table
 
     rows = records(table)
     assert [(row["row"], row["cost_center"], row["team"]) for row in rows] == [
@@ -100,7 +109,7 @@ def test_rows_are_ordered_and_the_last_is_their_sum() -> None:
 
 
 def test_what_no_price_covers_is_empty_and_not_zero() -> None:
-    row = records(report_table(weekly(), FIRST, a_week(), currency="USD"))[1]
+    row = records(a_document(a_week()).table)[1]
 
     assert row["team"] == "unowned"
     assert row["total_cost"] is None
@@ -111,11 +120,11 @@ def test_what_no_price_covers_is_empty_and_not_zero() -> None:
 def test_a_week_in_which_nothing_has_a_price_has_no_total() -> None:
     costs = costs_of(GROUPS, {"used_ms": HOUR_MS, "unpriced_ms": HOUR_MS})
 
-    assert records(report_table(weekly(), FIRST, costs, currency="USD"))[-1]["total_cost"] is None
+    assert records(a_document(costs).table)[-1]["total_cost"] is None
 
 
 def test_an_empty_week_is_a_header_and_an_empty_total() -> None:
-    table = report_table(weekly(), FIRST, costs_of(GROUPS), currency="USD")
+    table = a_document(costs_of(GROUPS)).table
 
     (row,) = records(table)
     assert row["row"] == "total"
@@ -141,7 +150,7 @@ def test_cents_add_up_across_and_down(lines: list[tuple[int, int, int]], currenc
         ),
     )
 
-    *rows, total = records(report_table(weekly(), FIRST, costs, currency=currency))
+    *rows, total = records(a_document(costs, currency=currency).table)
 
     for name in (*COST_COLUMNS, "total_cost"):
         assert sum(Decimal(str(row[name])) for row in rows) == total[name]
@@ -155,16 +164,16 @@ def test_the_order_of_the_ledgers_rows_does_not_change_the_file() -> None:
     costs = a_week()
     shuffled = costs.iloc[[2, 0, 3, 1]]
 
-    first = csv_bytes(report_table(weekly(), FIRST, costs, currency="USD"))
+    first = a_document(costs).csv()
 
-    assert csv_bytes(report_table(weekly(), FIRST, shuffled, currency="USD")) == first
+    assert a_document(shuffled).csv() == first
 
 
 def test_the_file_as_it_is_sent() -> None:
     costs = a_week().iloc[[0]]
     issue = ReportIssue(period=WEEK, number=2, status=ReportStatus.FINAL)
 
-    content = csv_bytes(report_table(weekly(), issue, costs, currency="USD")).decode()
+    content = a_document(costs, issue).csv().decode()
 
     assert issue.file_name("weekly_chargeback", "csv") == "weekly_chargeback-2026-W46-2.csv"
     assert content.splitlines()[1] == (
@@ -179,6 +188,6 @@ def test_the_file_as_it_is_sent() -> None:
 def test_a_team_with_a_formula_for_a_name_is_harmless(team: str) -> None:
     costs = costs_of(GROUPS, {"team": team, "used_nanos": USD})
 
-    content = csv_bytes(report_table(weekly(), FIRST, costs, currency="USD")).decode()
+    content = a_document(costs).csv().decode()
 
     assert f",'{team}," in content

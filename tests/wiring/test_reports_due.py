@@ -1,5 +1,6 @@
 """Reports go out when they are due, and again until they have reached their destination."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +24,10 @@ MONDAY_AT_SIX = datetime(2026, 11, 30, 6, tzinfo=UTC)
 @pytest.fixture
 def ledger(database: Engine, database_url: URL, tmp_path: Path) -> Ledger:
     collect(database, hours=2)
-    settings = Settings(reports_dir=ROOT / "reports", report_out=tmp_path / "out")
+    definitions = tmp_path / "definitions"
+    definitions.mkdir()
+    shutil.copy(ROOT / "reports" / "weekly_chargeback.toml", definitions)
+    settings = Settings(reports_dir=definitions, report_out=tmp_path / "out")
     ledger = Ledger(settings, database_url, database, lambda: MONDAY_AT_SIX)
     ledger.rate(CLUSTER, span(2))
     return ledger

@@ -1,17 +1,33 @@
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from threading import Barrier
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
 
-from app.chargeback.reports import ReportDefinition, parse_report
+from app.chargeback.closing import AcceptLine
+from app.chargeback.reports import ReportDefinition, ReportFormat, Schedule, parse_report
 from app.chargeback.tables import Table
+from app.delivery.destinations import Destination
 from app.store.usage import UsageStore
 from app.units.window import to_ms
-from app.workflows.publishing import NothingToReportError, Published, due_reports, publish
+from app.workflows.closing import close_period, preview
+from app.workflows.publishing import (
+    NothingToReportError,
+    Published,
+    ReportTarget,
+    WrongGrainError,
+    due_reports,
+    publish,
+    read_report,
+)
 from app.workflows.rating import rate_window
+from app.workflows.report_sources import ReportTerms
 from tests.store.builders import CLUSTER, an_hour, facts
+from tests.workflows.closing_world import TERMS, an_order, put_hour, put_november
 from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
 
 DEFINITION = parse_report(
@@ -29,10 +45,8 @@ def _publish(
         DEFINITION,
         period,
         engine=engine,
-        zone=zone,
-        currency="USD",
-        folder=folder,
-        path=None,
+        terms=ReportTerms(zone=zone, currency="USD"),
+        target=ReportTarget(destination=Destination(url=str(folder)), formats=(ReportFormat.CSV,)),
         at_ms=to_ms(DUE),
     )
 
@@ -65,9 +79,10 @@ def test_a_report_of_a_part_of_the_week_is_provisional(database: Engine, tmp_pat
     made = _publish(database, tmp_path)
 
     assert made.made.provisional
-    assert made.path == tmp_path / "weekly_chargeback-2026-W48-1.csv"
-    assert made.path.read_bytes() == made.content
-    assert b",provisional," in made.content
+    (file,) = made.files
+    assert file.address == f"{tmp_path}/weekly_chargeback-2026-W48-1.csv"
+    assert Path(file.address).read_bytes() == file.content
+    assert b",provisional," in file.content
 
 
 def test_the_same_report_again_is_the_same_issue_and_bytes(
@@ -77,7 +92,7 @@ def test_the_same_report_again_is_the_same_issue_and_bytes(
 
     first, second = _publish(database, tmp_path), _publish(database, tmp_path)
 
-    assert first.content == second.content
+    assert first.files == second.files
     assert (first.made.number, second.made.number) == (1, 1)
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -92,9 +107,8 @@ def test_more_hours_make_the_next_issue_and_leave_the_first(
     second = _publish(database, tmp_path)
 
     assert second.made.number == 2
-    assert second.content != first.content
-    assert first.path is not None
-    assert first.path.read_bytes() == first.content
+    assert second.files[0].content != first.files[0].content
+    assert Path(first.files[0].address).read_bytes() == first.files[0].content
 
 
 def test_a_period_without_an_hour_is_refused_and_writes_nothing(
@@ -106,6 +120,11 @@ def test_a_period_without_an_hour_is_refused_and_writes_nothing(
         _publish(database, tmp_path, "2026-W40")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_period_of_another_grain_is_refused(database: Engine, tmp_path: Path) -> None:
+    with pytest.raises(WrongGrainError, match="2026-11 is a month"):
+        _publish(database, tmp_path, "2026-11")
 
 
 def test_a_report_is_due_on_monday_at_six_and_not_a_minute_before(database: Engine) -> None:
@@ -159,3 +178,89 @@ def test_a_week_that_was_missed_is_made_up_for(database: Engine) -> None:
     _rated(database, hours=2)
 
     assert _due(database, DUE + timedelta(days=15)) == [("weekly_chargeback", WEEK)]
+
+
+def test_a_month_is_provisional_until_it_is_closed_and_then_says_its_version(
+    database: Engine, tmp_path: Path
+) -> None:
+    definition = replace(
+        parse_report(
+            "monthly_chargeback",
+            Path("reports/monthly_chargeback.toml").read_text(encoding="utf-8"),
+        ),
+        schedule=Schedule(at=time(6), day=3),
+    )
+    after = datetime(2026, 12, 3, 6, tzinfo=UTC)
+    put_november(database)
+
+    def due() -> bool:
+        found = due_reports(
+            [definition], after, engine=database, zone=UTC_ZONE, settle=timedelta(hours=3)
+        )
+        return bool(found)
+
+    def made() -> Published:
+        target = ReportTarget(
+            destination=Destination(url=str(tmp_path)), formats=(ReportFormat.CSV,)
+        )
+        terms = ReportTerms(zone=UTC_ZONE, currency="USD")
+        return publish(
+            definition, "2026-11", engine=database, terms=terms, target=target, at_ms=to_ms(after)
+        )
+
+    assert due()
+    open_month = made()
+    assert not due()
+    close_period(an_order(), TERMS, engine=database)
+    assert due()
+    closed_month = made()
+
+    assert (open_month.made.number, open_month.made.provisional) == (1, True)
+    assert (closed_month.made.number, closed_month.made.provisional) == (2, False)
+    assert {row["status"] for row in open_month.table.records()} == {"provisional"}
+    assert {row["status"] for row in closed_month.table.records()} == {"closed"}
+    assert not due()
+    assert made().files == closed_month.files
+    with database.connect() as connection:
+        document = read_report(
+            connection, definition, "2026-11", terms=ReportTerms(zone=UTC_ZONE, currency="USD")
+        )
+    assert dict(document.about)["version_of_2026-11"] == 1
+    # Nine dollars and three of a cent, and three: as on the statements.
+    assert _total(closed_month.table) == "12.00"
+
+
+def test_two_runs_at_once_are_one_issue(database: Engine, tmp_path: Path) -> None:
+    _rated(database, hours=2)
+    together = Barrier(2)
+
+    def run(_number: int) -> Published:
+        together.wait(timeout=30)
+        return _publish(database, tmp_path)
+
+    with ThreadPoolExecutor(2) as runners:
+        first, second = runners.map(run, range(2))
+
+    assert (first.made.number, second.made.number) == (1, 1)
+    assert first.files == second.files
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes() == first.files[0].content
+
+
+def test_a_week_that_lacks_hours_is_final_once_its_periods_are_closed(
+    database: Engine, tmp_path: Path
+) -> None:
+    # Week 48 ends with November 29; the rest of November is not collected either, and accepted.
+    put_november(database)
+    with database.begin() as connection:
+        put_hour(connection, an_hour())
+    open_week = _publish(database, tmp_path)
+    obstacles = preview(an_order(), TERMS, engine=database).obstacles
+    accepted = tuple(AcceptLine("here", one.cells(), "known") for one in obstacles)
+    close_period(replace(an_order(), accept=accepted), TERMS, engine=database)
+
+    closed_week = _publish(database, tmp_path)
+
+    assert (open_week.made.number, open_week.made.provisional) == (1, True)
+    assert (closed_week.made.number, closed_week.made.provisional) == (2, False)
+    assert {row["status"] for row in closed_week.table.records()} == {"final"}
