@@ -16,15 +16,21 @@ _COUNT = pa.Column("Int64", nullable=True)
 
 # What is added up, or split among a service's models. `measured_ms` is active and idle time;
 # `unpriced_ms` is time that no price covers, `unobserved_ms` time of the service's pools of which
-# nobody knows whether the service held it.
+# nobody knows whether the service held it; `used_nanos` the part of `cost_nanos` that active time
+# carries.
 AMOUNTS = (
     "gpu_ms",
     "active_ms",
     "measured_ms",
     "unpriced_ms",
     "unobserved_ms",
+    "used_nanos",
     "cost_nanos",
 )
+# Money by kind of token: of prompt tokens (cached ones are a part of them), of cached ones, and of
+# generated ones; on the reserved basis all money of held time, on the used basis that of active.
+TOKEN_NANOS = ("prompt_nanos", "cached_nanos", "generation_nanos")
+USED_TOKEN_NANOS = tuple(f"used_{name}" for name in TOKEN_NANOS)
 COUNTS = (
     "requests",
     "failed_requests",
@@ -55,18 +61,17 @@ SERVICE_TOKENS = pa.DataFrameSchema(
 )
 
 # What each model of a service cost and served, one row a service, model and period: the amounts of
-# a service and period sum to those of `SERVICE_COSTS`, prompt and generation nanos to cost_nanos
-# (both 0 where no token has a weight). Model 0 is what no model can be named for. `unheld` says
-# that something was served in a period in which no GPU of the service is known, `silent` that the
-# service's engine counts no tokens.
+# a service and period sum to those of `SERVICE_COSTS`, prompt and generation nanos to cost_nanos,
+# the used ones to used_nanos (all 0 where no token has a weight). Model 0 is what no model can be
+# named for. `unheld` says that something was served in a period in which no GPU of the service is
+# known, `silent` that the service's engine counts no tokens.
 MODEL_COSTS = pa.DataFrameSchema(
     {
         "period_ms": _INT,
         "workload_id": _INT,
         "model_id": _INT,
         **dict.fromkeys(AMOUNTS, _INT),
-        "prompt_nanos": _INT,
-        "generation_nanos": _INT,
+        **dict.fromkeys((*TOKEN_NANOS, *USED_TOKEN_NANOS), _INT),
         **dict.fromkeys(COUNTS, _COUNT),
         "carried": pa.Column("bool"),
         "unheld": pa.Column("bool"),
@@ -131,13 +136,25 @@ class _Served:
     model_id: int
     counts: tuple[int | None, ...]
     carried: bool
-    prompt_weight: int
+    uncached_weight: int
+    cached_weight: int
     generation_weight: int
 
     @property
     def weight(self) -> int:
         """The weighted tokens, in millionths."""
-        return self.prompt_weight + self.generation_weight
+        return self.uncached_weight + self.cached_weight + self.generation_weight
+
+    def by_kind(self, nanos: int) -> tuple[int, int, int]:
+        """Return what of the model's money its prompt, cached and generated tokens carry."""
+        if not self.weight:
+            return 0, 0, 0
+        prompt_weight = self.uncached_weight + self.cached_weight
+        prompt, generation = split(nanos, [prompt_weight, self.generation_weight], (0, 1))
+        cached = 0
+        if self.cached_weight:
+            _, cached = split(prompt, [self.uncached_weight, self.cached_weight], (0, 1))
+        return prompt, cached, generation
 
     @property
     def anything(self) -> bool:
@@ -185,8 +202,8 @@ def _served(row: Mapping[Hashable, object], weights: _Weights) -> _Served:
         # Reasoning is a part of what was generated, and has no weight of its own.
         counts=(_sum(counts), _sum(failed), prompt, cached, generation, reasoning),
         carried=bool(row["carried"]),
-        prompt_weight=uncached * millionths(counting.prompt)
-        + (cached or 0) * millionths(counting.cached),
+        uncached_weight=uncached * millionths(counting.prompt),
+        cached_weight=(cached or 0) * millionths(counting.cached),
         generation_weight=(generation or 0) * millionths(counting.generation),
     )
 
@@ -199,8 +216,9 @@ def _rows(
     if not any(one.weight for one in served) and len(served) != 1:
         model = next(iter(models)) if len(models) == 1 and not served else 0
         if any(amounts):
+            unsplit = (0 for _ in (*TOKEN_NANOS, *USED_TOKEN_NANOS))
             nothing = (None for _ in COUNTS)
-            yield (*place, model, *amounts, 0, 0, *nothing, False, False, False)
+            yield (*place, model, *amounts, *unsplit, *nothing, False, False, False)
         amounts = (0,) * len(AMOUNTS)
     weights = [one.weight for one in served]
     keys = [one.model_id for one in served]
@@ -210,9 +228,8 @@ def _rows(
     ]
     for number, one in enumerate(served):
         own = [part[number] for part in parts]
-        by_kind = [0, 0]
-        if one.weight:
-            by_kind = split(own[-1], [one.prompt_weight, one.generation_weight], (0, 1))
+        used_nanos, cost_nanos = own[-2:]
+        by_kind = (*one.by_kind(cost_nanos), *one.by_kind(used_nanos))
         flags = (one.carried, one.anything and not held, one.silent)
         yield (*place, one.model_id, *own, *by_kind, *one.counts, *flags)
 

@@ -1,6 +1,7 @@
 """What a request and a million tokens cost, or why nobody can say; percentiles of latencies."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -8,7 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from app.attribution.service_costs import AMOUNTS, COUNTS
+from app.attribution.service_costs import AMOUNTS, COUNTS, TOKEN_NANOS, USED_TOKEN_NANOS
+from app.units.money import from_nanos
+from app.units.window import HOUR_MS
 
 _MILLION = 10**6
 # Digits of a unit cost behind the point: a nano of the currency.
@@ -22,29 +25,48 @@ class NoUnitCost(StrEnum):
     UNOBSERVED = "unobserved: nobody knows who held a part of the time"
     CARRIED = "carried: a part of the tokens grew across a gap in the samples"
     UNHELD = "unheld: a part was served by pods of which no GPU is known"
-    IDLE = "idle: the money was spent and nothing was served"
+    IDLE = "idle"
     UNCOUNTED = "uncounted: the engine publishes no such counter"
     SILENT = "silent: a part was served by engines that count no tokens"
+    UNMEASURED = "unmeasured: nobody knows whether the GPUs were active"
+
+
+# On the reserved basis, and on the used basis.
+UNIT_COSTS = (
+    "cost_per_request",
+    "cost_per_million_prompt_tokens",
+    "cost_per_million_cached_prompt_tokens",
+    "cost_per_million_generation_tokens",
+    "cost_per_million_tokens",
+    "cost_per_active_gpu_hour",
+)
+USED_UNIT_COSTS = tuple(f"used_{name}" for name in UNIT_COSTS)
 
 
 def unit_costs(model_costs: pd.DataFrame, group_by: Sequence[str]) -> pd.DataFrame:
     """Sum `MODEL_COSTS` by columns added to it, and divide the money by what was served.
 
-    The result has the group's columns, the counts, ``gpu_ms``, ``total_nanos`` (null where no
-    price covers anything), the four unit costs as `Decimal` or None, ``active_ratio`` of the
-    measured time, ``complete``, and ``unit_cost_reason``, which says why a unit cost is None.
-    Unit costs of a kind of token are the money that its weighted tokens carry, by its count.
+    The result has the group's columns, the counts, ``gpu_ms``, ``total_nanos`` and ``used_nanos``
+    (null where no price covers anything), `UNIT_COSTS` and `USED_UNIT_COSTS` as `Decimal` or None,
+    ``active_ratio`` of the measured time, ``complete``, and ``unit_cost_reason``, which says why a
+    unit cost is None. Unit costs of a kind of token are the money that its weighted tokens carry,
+    by its count; without a cached token those of cached ones are None without a reason. An active
+    GPU-hour is one that was measured as active.
+
+    The reserved basis is all money of held time, the used basis that of active time alone: their
+    difference is what it cost to hold GPUs that did nothing, or of which nobody knows what they
+    did.
     """
     rows = [(*key, *_row(group)) for key, group in _groups(model_costs, list(group_by))]
-    columns = [*group_by, *COUNTS, "gpu_ms", "total_nanos", *_UNIT_COSTS]
-    frame = pd.DataFrame(
-        rows, columns=[*columns, "active_ratio", "complete", "unit_cost_reason"], dtype="object"
-    )
+    columns = [*group_by, *COUNTS, "gpu_ms", "total_nanos", "used_nanos"]
+    columns += [*UNIT_COSTS, *USED_UNIT_COSTS, "active_ratio", "complete", "unit_cost_reason"]
+    frame = pd.DataFrame(rows, columns=columns, dtype="object")
     dtypes = {
         **dict.fromkeys(group_by, "str"),
         **dict.fromkeys(COUNTS, "Int64"),
         "gpu_ms": "int64",
         "total_nanos": "Int64",
+        "used_nanos": "Int64",
         "active_ratio": "float64",
         "complete": "bool",
         "unit_cost_reason": "str",
@@ -76,12 +98,11 @@ def percentile(bounds: Sequence[float], increments: Sequence[int], quantile: flo
     return low + (float(upper[bucket]) - low) * (rank - before) / inside
 
 
-_UNIT_COSTS = (
-    "cost_per_request",
-    "cost_per_million_prompt_tokens",
-    "cost_per_million_generation_tokens",
-    "cost_per_million_tokens",
-)
+def per(nanos: int, count: int | None, size: int = 1) -> Decimal | None:
+    """Return the cost of ``size`` of ``count`` things, rounded half to even at a nano."""
+    if not count:
+        return None
+    return Decimal(round(Fraction(nanos * size, count))).scaleb(-_DECIMALS)
 
 
 def _groups(
@@ -96,7 +117,7 @@ def _groups(
 def _row(group: pd.DataFrame) -> tuple[object, ...]:
     counts = {name: _total(group[name]) for name in COUNTS}
     # Python integers: a month of nanos and weights has no limit to mind.
-    sums = {name: sum(group[name].tolist()) for name in (*AMOUNTS, *_NANOS)}
+    sums = {name: sum(group[name].tolist()) for name in (*AMOUNTS, *TOKEN_NANOS, *USED_TOKEN_NANOS)}
     unknown = [
         reason
         for reason, applies in (
@@ -109,35 +130,70 @@ def _row(group: pd.DataFrame) -> tuple[object, ...]:
     ]
     # Money of engines that count nothing, over what others counted, is nobody's unit cost.
     silent = group["silent"] & (group["gpu_ms"] > 0)
-    without = {
-        "tokens": bool(silent.any()),
-        "requests": bool((silent & group["requests"].isna()).any()),
-    }
-    prompt, generation = counts["prompt_tokens"], counts["generation_tokens"]
-    served = None if prompt is None and generation is None else (prompt or 0) + (generation or 0)
-    ratios = (
-        (sums["cost_nanos"], None if without["requests"] else counts["requests"], 1),
-        (sums["prompt_nanos"], None if without["tokens"] else prompt, _MILLION),
-        (sums["generation_nanos"], None if without["tokens"] else generation, _MILLION),
-        (sums["cost_nanos"], None if without["tokens"] else served, _MILLION),
+    without_tokens = bool(silent.any())
+    without_requests = bool((silent & group["requests"].isna()).any())
+    served = _Served(
+        requests=None if without_requests else counts["requests"],
+        prompt=None if without_tokens else counts["prompt_tokens"],
+        cached=None if without_tokens else counts["cached_prompt_tokens"],
+        generation=None if without_tokens else counts["generation_tokens"],
+        active_ms=sums["active_ms"] if sums["measured_ms"] else None,
     )
     reasons = unknown or [
-        *([NoUnitCost.SILENT] if without["tokens"] else []),
-        *(reason for _, count, _ in ratios if (reason := _missing(count)) is not None),
+        *([NoUnitCost.SILENT] if without_tokens else []),
+        *served.missing(),
     ]
     unpriced = 0 < sums["gpu_ms"] <= sums["unpriced_ms"] and not sums["cost_nanos"]
+    reserved = served.costs(sums["cost_nanos"], [sums[name] for name in TOKEN_NANOS])
+    used = served.costs(sums["used_nanos"], [sums[name] for name in USED_TOKEN_NANOS])
+    idle = f"idle, {_amount(sums['cost_nanos'])}: the money was spent and nothing was served"
     return (
         *counts.values(),
         sums["gpu_ms"],
-        None if unpriced else sums["cost_nanos"],
-        *(None if unknown else _per(nanos, count, size) for nanos, count, size in ratios),
+        *((None, None) if unpriced else (sums["cost_nanos"], sums["used_nanos"])),
+        *(None if unknown else cost for cost in (*reserved, *used)),
         sums["active_ms"] / sums["measured_ms"] if sums["measured_ms"] else None,
-        not (unknown or without["tokens"]),
-        "; ".join(dict.fromkeys(reasons)),
+        not (unknown or without_tokens),
+        "; ".join(
+            idle if reason is NoUnitCost.IDLE else reason for reason in dict.fromkeys(reasons)
+        ),
     )
 
 
-_NANOS = ("prompt_nanos", "generation_nanos")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """What a group's money is divided by, None where nobody knows it."""
+
+    requests: int | None
+    prompt: int | None
+    cached: int | None
+    generation: int | None
+    active_ms: int | None
+
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and generated tokens; cached ones are prompt tokens."""
+        if self.prompt is None and self.generation is None:
+            return None
+        return (self.prompt or 0) + (self.generation or 0)
+
+    def missing(self) -> list[NoUnitCost]:
+        """Return why which unit costs cannot be said, in their order."""
+        counts = (self.requests, self.prompt, self.generation, self.tokens)
+        reasons = [reason for count in counts if (reason := _missing(count)) is not None]
+        return [*reasons, *([NoUnitCost.UNMEASURED] if self.active_ms is None else [])]
+
+    def costs(self, nanos: int, token_nanos: Sequence[int]) -> tuple[Decimal | None, ...]:
+        """Return `UNIT_COSTS` of some money, of which each kind of token carries its part."""
+        prompt, cached, generation = token_nanos
+        return (
+            per(nanos, self.requests),
+            per(prompt, self.prompt, _MILLION),
+            per(cached, self.cached, _MILLION),
+            per(generation, self.generation, _MILLION),
+            per(nanos, self.tokens, _MILLION),
+            per(nanos, self.active_ms, HOUR_MS),
+        )
 
 
 def _total(column: pd.Series) -> int | None:
@@ -152,8 +208,7 @@ def _missing(count: int | None) -> NoUnitCost | None:
     return None if count else NoUnitCost.IDLE
 
 
-def _per(nanos: int, count: int | None, size: int) -> Decimal | None:
-    """Return the cost of ``size`` of them, rounded half to even at a nano."""
-    if not count:
-        return None
-    return Decimal(round(Fraction(nanos * size, count))).scaleb(-_DECIMALS)
+def _amount(nanos: int) -> str:
+    """Return money as people read it, with at least two decimals."""
+    whole, _, decimals = f"{from_nanos(nanos):f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"

@@ -12,6 +12,7 @@ from app.attribution.charges import HELD_KINDS, ChargeKind
 from app.attribution.service_costs import SERVICE_COSTS, SERVICE_TOKENS
 from app.store.copying import Column, Kind, Parameter, copy_out
 from app.store.naming import NameStore
+from app.store.ownership import OwnershipStore
 from app.store.tables.inventory import WORKLOADS
 from app.units.window import Window
 
@@ -43,16 +44,20 @@ class InferenceStore:
 
     def __init__(self, connection: Connection, billing_zone: tzinfo) -> None:
         self._connection = connection
+        self._billing_zone = billing_zone
         self._zone = str(billing_zone).replace("'", "")
 
     def services(self, window: Window) -> pd.DataFrame:
         """Return who serves: workload_id, cluster, namespace, workload, team, cost_center.
 
-        The team is the one that was charged for most of the service's GPU time, '' if nobody was.
+        The team is the one that was charged for most of the service's GPU time, '' if nobody was;
+        the cost center is the one that it had when the window ended.
         """
         ids = self._serving(window)
         names = NameStore(self._connection)
-        clusters, teams, centers = names.clusters(), names.teams(), names.cost_centers()
+        clusters, teams = names.clusters(), names.teams()
+        owners = OwnershipStore(self._connection, self._billing_zone).owners(window.end_ms - 1)
+        centers = {team: where.cost_center for team, where in owners.items()}
         payer = self._payers(window, ids)
         rows = self._connection.execute(
             select(WORKLOADS)
@@ -109,6 +114,10 @@ class InferenceStore:
                 f"CASE WHEN kind <> {int(ChargeKind.UNMEASURED)} THEN gpu_ms ELSE 0 END",
             ),
             ("unpriced_ms", "CASE WHEN cost_nanos IS NULL THEN gpu_ms ELSE 0 END"),
+            (
+                "used_nanos",
+                f"CASE WHEN kind = {int(ChargeKind.USED)} THEN coalesce(cost_nanos, 0) ELSE 0 END",
+            ),
             ("cost_nanos", "coalesce(cost_nanos, 0)"),
         )
         chosen = ", ".join(f"sum({term})::bigint" for _, term in sums)

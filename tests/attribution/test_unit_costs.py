@@ -15,7 +15,7 @@ from app.attribution.service_costs import (
     SERVICE_TOKENS,
     model_costs,
 )
-from app.attribution.unit_costs import percentile, unit_costs
+from app.attribution.unit_costs import per, percentile, unit_costs
 from tests.attribution.fleets import frame_of
 
 LLAMA, QWEN = 11, 22
@@ -181,7 +181,7 @@ def test_zero_tokens_are_idle_and_never_free() -> None:
     assert row["total_nanos"] == 100 * CENT
     assert row["cost_per_million_tokens"] is None
     assert row["cost_per_request"] is None
-    assert row["unit_cost_reason"].startswith("idle:")
+    assert row["unit_cost_reason"].startswith("idle, 1.00:")
 
 
 def test_a_counter_that_nobody_publishes_is_null_and_said() -> None:
@@ -312,3 +312,43 @@ def test_percentiles_come_from_summed_buckets(
 
 def test_buckets_may_come_in_any_order() -> None:
     assert percentile([inf, 1.0, 0.1], [4, 4, 0], 0.5) == pytest.approx(0.55)
+
+
+def test_both_bases_stand_side_by_side() -> None:
+    # 1.00 for an hour of which a quarter was active: 0.25 of it is used.
+    served = tokens(prompt_tokens=600, generation_tokens=100, requests_stop=10)
+    row = row_of(costs_of([served], [cost(used_nanos=25 * CENT)]))
+
+    assert (row["cost_per_request"], row["used_cost_per_request"]) == (
+        Decimal("0.1"),
+        Decimal("0.025"),
+    )
+    # 600 × 1 + 100 × 4 = 1,000 weighted tokens: 0.60 for prompt tokens, 0.40 for generated ones.
+    assert row["cost_per_million_prompt_tokens"] == Decimal(1000)
+    assert row["used_cost_per_million_prompt_tokens"] == Decimal(250)
+    assert row["used_cost_per_million_generation_tokens"] == Decimal(1000)
+
+
+def test_cached_tokens_carry_their_own_part_of_the_money_of_prompt_tokens() -> None:
+    # 900 uncached × 1 + 1,000 cached × 0.1 = 1,000 weighted tokens for 1.00.
+    served = tokens(prompt_tokens=1900, cached_prompt_tokens=1000)
+    row = row_of(costs_of([served], [cost()]))
+
+    assert row["cost_per_million_cached_prompt_tokens"] == Decimal(100)
+    assert row["cost_per_million_prompt_tokens"] == per(100 * CENT, 1900, 10**6)
+
+
+def test_an_active_gpu_hour_costs_what_idling_around_it_costs_as_well() -> None:
+    row = row_of(costs_of([tokens()], [cost(used_nanos=25 * CENT)]))
+
+    # A quarter of an hour was active: 1.00 ÷ 0.25 reserved, 0.25 ÷ 0.25 used.
+    assert row["cost_per_active_gpu_hour"] == Decimal(4)
+    assert row["used_cost_per_active_gpu_hour"] == Decimal(1)
+
+
+def test_without_any_measured_time_no_active_hour_is_known() -> None:
+    row = row_of(costs_of([tokens()], [cost(measured_ms=0, active_ms=0)]))
+
+    assert row["cost_per_active_gpu_hour"] is None
+    assert "unmeasured" in str(row["unit_cost_reason"])
+    assert row["cost_per_million_tokens"] == Decimal(1000)

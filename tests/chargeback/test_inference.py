@@ -4,7 +4,13 @@ from decimal import Decimal
 
 import pandas as pd
 
-from app.chargeback.inference import inference_schema, inference_table
+from app.chargeback.inference import (
+    GOODPUT_COLUMNS,
+    MORE_UNIT_COST_COLUMNS,
+    USED_UNIT_COST_COLUMNS,
+    inference_schema,
+    inference_table,
+)
 
 
 def an_inference() -> pd.DataFrame:
@@ -35,6 +41,18 @@ def an_inference() -> pd.DataFrame:
             "inter_token_p50_seconds": [0.02, float("nan")],
             "inter_token_p95_seconds": [0.04, float("nan")],
             "queue_p95_seconds": [0.0, float("nan")],
+            "used_nanos": pd.array([10**9, pd.NA], dtype="Int64"),
+            **{
+                name: pd.Series([Decimal("0.5"), None], dtype="object")
+                for name in (
+                    *MORE_UNIT_COST_COLUMNS,
+                    *USED_UNIT_COST_COLUMNS,
+                    *GOODPUT_COLUMNS[3:],
+                )
+            },
+            "objective": pd.Series(["end_to_end ≤ 2 s", ""], dtype="str"),
+            "requests_within_objective": pd.array([1_900, pd.NA], dtype="Int64"),
+            "within_objective_ratio": [0.95, float("nan")],
         }
     )
     return inference_schema(["model"]).validate(frame)
@@ -48,7 +66,13 @@ def test_the_columns_have_the_names_and_the_order_of_the_interface() -> None:
         "gpu_seconds,total_cost,cost_per_request,cost_per_million_prompt_tokens,"
         "cost_per_million_generation_tokens,cost_per_million_tokens,active_ratio,ttft_p50_seconds,"
         "ttft_p95_seconds,e2e_p95_seconds,cold_start_p50_seconds,complete,unit_cost_reason,"
-        "reasoning_tokens,inter_token_p50_seconds,inter_token_p95_seconds,queue_p95_seconds"
+        "reasoning_tokens,inter_token_p50_seconds,inter_token_p95_seconds,queue_p95_seconds,"
+        "used_cost,cost_per_million_cached_prompt_tokens,cost_per_active_gpu_hour,"
+        "used_cost_per_request,used_cost_per_million_prompt_tokens,"
+        "used_cost_per_million_cached_prompt_tokens,used_cost_per_million_generation_tokens,"
+        "used_cost_per_million_tokens,used_cost_per_active_gpu_hour,"
+        "objective,requests_within_objective,within_objective_ratio,"
+        "cost_per_request_within_objective,used_cost_per_request_within_objective"
     )
 
 
@@ -62,6 +86,11 @@ def test_unit_costs_are_decimals_to_a_nano() -> None:
     assert row["cold_start_p50_seconds"] is None
     assert row["cached_prompt_tokens"] == 1_000
     assert (row["reasoning_tokens"], row["queue_p95_seconds"]) == (400_000, Decimal(0))
+    assert (row["total_cost"], row["used_cost"]) == (Decimal("4.00"), Decimal("1.00"))
+    assert (row["requests_within_objective"], row["within_objective_ratio"]) == (
+        1_900,
+        Decimal("0.95"),
+    )
 
 
 def test_what_nobody_can_say_is_empty_and_has_a_reason() -> None:

@@ -31,7 +31,7 @@ def test_what_served_nothing_has_no_unit_cost_but_a_reason() -> None:
 
     assert row["model"] == ""
     assert row["cost_per_million_tokens"] is None
-    assert row["unit_cost_reason"] == "idle: no tokens"
+    assert row["unit_cost_reason"] == "idle, 5.00: no tokens"
     assert row["total_cost"] == "5.00"
 
 

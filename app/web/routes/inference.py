@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel
 
+from app.attribution.goodput import parse_objective
 from app.chargeback.inference import (
     INFERENCE_GROUPS,
     inference_columns,
@@ -70,7 +71,7 @@ class InferenceBody(BaseModel):
 @router.get(
     "/v1/inference",
     response_class=Response,
-    dependencies=[Depends(takes(*TABLE_PARAMETERS, many="filter"))],
+    dependencies=[Depends(takes(*TABLE_PARAMETERS, "objective", many="filter"))],
     responses={
         200: {"model": InferenceBody, "content": CSV_CONTENT, "description": "Summed inference."},
         304: {"description": "Not modified: the client has this answer already."},
@@ -84,6 +85,13 @@ def inference(
     deps: Annotated[Dependencies, Depends(dependencies)],
     asked: Annotated[TableParameters, Depends(table_parameters)],
     group_by: GroupBy = "model",
+    objective: Annotated[
+        str,
+        Query(
+            description="A latency objective in place of the configured ones, in seconds.",
+            examples=["end_to_end=2.5"],
+        ),
+    ] = "",
 ) -> Response:
     """Return tokens, requests and unit costs of the window, summed by the group columns."""
     media = accepted(request)
@@ -91,6 +99,7 @@ def inference(
         window=parse_window(asked, now=deps.now()),
         group_by=parse_group_by(group_by, INFERENCE_GROUPS),
         filters=within_team(parse_filters(asked.filters, FILTER_COLUMNS), key),
+        objectives=(parse_objective(objective),) if objective else (),
     )
     answer = ledger.inference(question)
     inference_schema(question.group_by).validate(answer.rows)
