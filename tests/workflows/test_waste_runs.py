@@ -8,8 +8,9 @@ from app.delivery.slack_messages import SlackMessage
 from app.findings.values import FindingState, WastePolicy
 from app.store.findings import FindingStore
 from app.units.window import to_ms
+from app.workflows.notifying import Notified, notify
 from app.workflows.rating import rate_window
-from app.workflows.waste import Detected, NothingCollectedError, Notified, detect, notify
+from app.workflows.waste import Detected, NothingCollectedError, detect
 from tests.store.builders import CLUSTER, NOON
 from tests.workflows.stored import UTC_ZONE, collect, contract, prices, span
 
