@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from app.attribution.consumer_matching import MatchScope
 from app.attribution.contract import UNOWNED, TokenWeights
-from app.attribution.explanation import Explanation, ExplanationStep
+from app.attribution.explanation import Explanation, ExplanationStep, charges_text
 from app.attribution.redistribution import BillingDay
 from app.units.identity import id_text
 from app.units.money import from_nanos
@@ -164,7 +164,11 @@ def _ratio(facts: ReassignedFacts) -> ExplanationStep:
 
 def _money(facts: ReassignedFacts) -> ExplanationStep:
     if facts.consumer is None:
-        return ExplanationStep("Money", "all that the team was charged first-hand, below zero")
+        return ExplanationStep(
+            "Money",
+            "all that the team was charged first-hand, below zero",
+            (("charged", _amount(facts.nanos, facts)),),
+        )
     exact = Fraction(facts.debit_nanos) * Fraction(facts.weighted_tokens)
     exact /= Fraction(facts.all_weighted_tokens)
     return ExplanationStep(
@@ -185,8 +189,8 @@ def _first_hand(facts: ReassignedFacts) -> ExplanationStep:
     largest = "" if facts.first_hand <= len(figures) else f"; the {len(figures)} largest"
     return ExplanationStep(
         "First-hand",
-        f"used, idle and unmeasured time of the service's pods on the day: {facts.first_hand}"
-        f" charges{largest}",
+        f"used, idle and unmeasured time of the service's pods on the day: "
+        f"{charges_text(facts.first_hand)}{largest}",
         figures,
     )
 

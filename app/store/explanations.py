@@ -6,23 +6,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select
 
-from app.attribution.charges import ChargeKind
-from app.attribution.explanation import (
-    Coverage,
-    ExplainedHold,
-    ExplainedSpan,
-    ExplainedUsage,
-    Versions,
-)
-from app.pricing.rows import ModelCount, PricedPool, PriceRow
+from app.attribution.charge_explanation import Coverage, ExplainedSpan
+from app.attribution.charges import ChargeKind, LineStep
+from app.attribution.explanation import Versions
+from app.attribution.hold_explanation import ExplainedHold, ExplainedUsage
+from app.pricing.rows import ModelCount, PricedPool
 from app.store.naming import NameStore
-from app.store.prices import PriceStore
+from app.store.rated_versions import versions_of
 from app.store.tables.facts import (
     HOLD_USAGE,
     POOL_USAGE,
     WINDOW_EVIDENCE,
     WINDOW_NOTES,
-    WINDOW_STATE,
 )
 from app.store.tables.inventory import HOLDS, NODES, WORKLOADS
 from app.store.tables.ledger import CHARGES
@@ -39,12 +34,13 @@ _FAMILIES = {"gr_engine_active": "activity", "gpu_util": "activity"}
 class ChargeRecord:
     """A charge as it is stored, and the stored rows that it was made from.
 
-    ``labels`` are those of the hold's pod; ``price`` is the row that was applied, None if none was;
-    ``pool`` is what prices were matched with. ``versions`` are None before the first rating.
+    ``labels`` are those of the hold's pod; ``pool`` is what prices were matched with.
     """
 
     charge_id: int
     kind: ChargeKind
+    step: LineStep
+    cluster_id: int
     window_start_ms: int
     node_id: int
     gpu_model_id: int
@@ -53,7 +49,11 @@ class ChargeRecord:
     end_ms: int
     cluster: str
     team: str
+    team_id: int
     namespace: str
+    namespace_id: int
+    workload_id: int
+    price_id: int
     labels: tuple[tuple[str, str], ...]
     gpu_ms: int
     cost_nanos: int | None
@@ -61,10 +61,9 @@ class ChargeRecord:
     hold: ExplainedHold | None
     usage: ExplainedUsage | None
     spans: tuple[ExplainedSpan, ...]
-    price: PriceRow | None
     coverage: tuple[Coverage, ...]
     notes: tuple[str, ...]
-    versions: Versions | None
+    versions: Versions
 
 
 class ExplanationStore:
@@ -86,6 +85,8 @@ class ExplanationStore:
         return ChargeRecord(
             charge_id=row.charge_id,
             kind=ChargeKind(row.kind),
+            step=LineStep(row.step),
+            cluster_id=row.cluster_id,
             window_start_ms=row.window_start,
             node_id=row.node_id,
             gpu_model_id=row.gpu_model_id,
@@ -94,7 +95,11 @@ class ExplanationStore:
             end_ms=row.ended_at,
             cluster=self._names.clusters().get(row.cluster_id, ""),
             team=self._names.teams().get(row.team_id, ""),
+            team_id=row.team_id,
             namespace=self._names.namespaces().get(row.namespace_id, ""),
+            namespace_id=row.namespace_id,
+            workload_id=row.workload_id,
+            price_id=row.price_id,
             labels=tuple(sorted(hold.labels.items())) if hold else (),
             gpu_ms=row.gpu_ms,
             cost_nanos=row.cost_nanos,
@@ -102,10 +107,9 @@ class ExplanationStore:
             hold=self._hold(row, hold),
             usage=self._usage(row),
             spans=self._spans(row),
-            price=PriceStore(self._connection).by_id(row.price_id) if row.price_id else None,
             coverage=self._coverage(row),
             notes=self._notes(row),
-            versions=self._versions(row),
+            versions=versions_of(self._connection, row.cluster_id, row.window_start),
         )
 
     def _pool(self, charge: Row[Any], models: dict[int, str]) -> PricedPool:
@@ -173,6 +177,7 @@ class ExplanationStore:
             basis=ActivityBasis(row.activity_basis),
             scope=ActivityScope(row.activity_scope),
             flags=row.flags,
+            energy_mj=row.energy_mj,
         )
 
     def _spans(self, charge: Row[Any]) -> tuple[ExplainedSpan, ...]:
@@ -231,17 +236,6 @@ class ExplanationStore:
             .where(table.c.window_start == charge.window_start)
             .order_by(table.c.stage, table.c.line)
         ).all()
-
-    def _versions(self, charge: Row[Any]) -> Versions | None:
-        row = self._one(WINDOW_STATE, charge, window_start=charge.window_start)
-        if row is None or row.rated_revision is None:
-            return None
-        return Versions(
-            revision=row.rated_revision,
-            rating_version=row.rating_version,
-            price_version=row.price_version,
-            contract_version=row.contract_version,
-        )
 
     def _window_rows(self, table: Table, charge: Row[Any]) -> Sequence[Row[Any]]:
         """Return a window's rows of the charge's node, in order of time."""

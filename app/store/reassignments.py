@@ -164,10 +164,12 @@ class ReassignmentStore:
         """Return the day of a line, which stands less than an hour after its beginning."""
         table = REDISTRIBUTED_DAYS
         row = self._connection.execute(
-            select(table).where(
-                table.c.started_at <= line.started_at, table.c.until > line.started_at
-            )
-        ).one()
+            select(table)
+            .where(table.c.started_at <= line.started_at, table.c.until > line.started_at)
+            .order_by(table.c.started_at.desc())
+        ).first()
+        if row is None:
+            return BillingDay(start_ms=line.started_at, end_ms=line.ended_at)
         return BillingDay(start_ms=row.started_at, end_ms=row.until)
 
     def _first_hand(

@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 import pandas as pd
 from sqlalchemy import Connection
 
-from app.attribution.explanation import ExplainedSpan, ExplainedUsage
+from app.attribution.charge_explanation import ExplainedSpan
+from app.attribution.hold_explanation import ExplainedUsage
 from app.store.explanations import ChargeRecord
 from app.store.usage import UsageStore
 from app.units.window import from_ms, hour_of

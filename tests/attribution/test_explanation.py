@@ -1,18 +1,14 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from app.attribution.charge_explanation import ChargeFacts, Coverage, ExplainedSpan, explain
 from app.attribution.charges import ChargeKind
-from app.attribution.explanation import (
-    ChargeFacts,
-    Coverage,
-    ExplainedHold,
-    ExplainedSpan,
-    ExplainedUsage,
-    Versions,
-    explain,
-)
+from app.attribution.explanation import Versions
+from app.attribution.hold_explanation import ExplainedHold, ExplainedUsage
 from app.attribution.owners import OwnerSpan
+from app.attribution.price_explanation import BookPrice
 from app.pricing.book import PriceBook
 from app.pricing.rows import PriceUnit
 from app.units.window import HOUR_MS, OPEN_MS
@@ -78,7 +74,8 @@ FACTS = ChargeFacts(
             claimed_ms=2 * HOUR_MS,
         ),
     ),
-    price=BOOK.choice(a_pool(devices=8), TEN),
+    price=BookPrice(choice=BOOK.choice(a_pool(devices=8), TEN)),
+    line=None,
     coverage=(Coverage(source="prometheus", family="activity", expected=120, seen=118),),
     notes=("scrapes came twice",),
     versions=Versions(revision=2, rating_version=1, price_version=3, contract_version=4),
@@ -101,6 +98,7 @@ def test_an_explanation_goes_from_the_charge_to_what_it_rests_on() -> None:
         "Pool",
         "Price",
         "Money",
+        "Split",
         "Coverage",
         "Versions",
     ]
@@ -169,7 +167,7 @@ def test_hold_activity_pool_and_coverage_are_said_in_figures() -> None:
     assert figures(FACTS, "Versions")["facts revision"] == "2"
 
 
-A_3G = {"share_num": 1, "share_den": 2, "compute_num": 3, "compute_den": 7}
+A_3G: dict[str, Any] = {"share_num": 1, "share_den": 2, "compute_num": 3, "compute_den": 7}
 
 
 @pytest.mark.parametrize(
@@ -203,14 +201,16 @@ A_3G = {"share_num": 1, "share_den": 2, "compute_num": 3, "compute_den": 7}
     ],
 )
 def test_the_share_names_the_policy_that_gave_it(
-    hold: dict[str, int], policy: SharePolicy, words: str
+    hold: dict[str, Any], policy: SharePolicy, words: str
 ) -> None:
+    assert FACTS.hold is not None
     facts = replace(FACTS, hold=replace(FACTS.hold, **hold), policies=(policy,))
 
     assert figures(facts, "Hold")["share"] == words
 
 
 def test_a_share_that_changes_with_the_policy_says_from_when() -> None:
+    assert FACTS.hold is not None
     hold = replace(FACTS.hold, sharing=Sharing.MIG, **A_3G)
     half_past = TEN + HOUR_MS // 2
     compute = SharePolicy(from_ms=half_past, mig_share=MigSharePolicy.COMPUTE)
@@ -254,7 +254,7 @@ def test_a_contested_owner_names_the_teams() -> None:
     assert text == "unowned, since a and b claim it equally: two rules"
 
 
-@pytest.mark.parametrize("line", ["1. Charge: ", "     charge: 000000000000002a", "9. Versions: "])
+@pytest.mark.parametrize("line", ["1. Charge: ", "     charge: 000000000000002a", "10. Versions: "])
 def test_the_text_numbers_the_steps_and_indents_the_figures(line: str) -> None:
     assert any(text.startswith(line) for text in explain(FACTS).text().splitlines())
 

@@ -13,6 +13,9 @@ def test_a_charge_is_explained_step_by_step() -> None:
     assert a_client().get(CHARGE).json() == {
         "charge_id": "00ab54a98ceb1f0a",
         "team": "search",
+        "replaced": None,
+        "successors": [],
+        "adjustment": None,
         "steps": [
             {
                 "title": "Price",
@@ -21,6 +24,15 @@ def test_a_charge_is_explained_step_by_step() -> None:
             }
         ],
     }
+
+
+def test_an_adjustment_names_the_line_that_it_adjusts() -> None:
+    ledger = a_ledger()
+    ledger.adjustment = 2
+
+    found = a_client(ledger).get("/v1/charges/0000000000000002/explanation").json()
+
+    assert (found["charge_id"], found["adjustment"]) == ("00ab54a98ceb1f0a", "0000000000000002")
 
 
 def test_a_team_key_sees_its_own_charge() -> None:
