@@ -111,15 +111,18 @@ class Terms:
         return (*sorted({one.team for one in self.owners}), PLATFORM, UNOWNED)
 
 
+def drawn_seconds(draw: Random, start_ms: int, end_ms: int, *, count: int) -> list[int]:
+    """Return instants inside a span, in order; prices are valid to the second."""
+    return sorted(1000 * draw.randrange(start_ms // 1000 + 1, end_ms // 1000) for _ in range(count))
+
+
 def drawn_terms(seed: int, start_ms: int, end_ms: int) -> Terms:
     """Return prices and owners of the simulated fleets that change at random instants of a span.
 
     A machine with L40S is unpriced at first, research has no owner at first, others never do.
     """
     draw = Random(seed)
-    first, second, third, handover, found = sorted(
-        draw.randrange(start_ms + 1, end_ms) for _ in range(5)
-    )
+    first, second, third, handover, found = drawn_seconds(draw, start_ms, end_ms, count=5)
     a100 = {"family": "p4de", "unit": "node_hour"}
     return Terms(
         rates=(

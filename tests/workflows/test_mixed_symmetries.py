@@ -20,7 +20,7 @@ from tests.oracle.ledger_oracle import Amount, LineKey
 from tests.workflows.altered import drawn_names, renamed, renamed_exposition, with_pods
 from tests.workflows.ledger_lines import NANOS, Charged, disagreements
 from tests.workflows.symmetric import cut_at, most_moved, under_other_names
-from tests.workflows.terms import Terms, drawn_terms
+from tests.workflows.terms import Terms, drawn_seconds, drawn_terms
 from tests.workflows.worlds import (
     BEGINS_MS,
     CLUSTER,
@@ -137,7 +137,7 @@ def test_a_cut_moves_a_pool_by_a_nano_and_a_line_by_a_nano_per_split(
     with a_world(fleet, database, exposition=without_kube_state(fleet)) as world:
         uncut = rated(world, whole)
         for _ in range(6):
-            cuts = sorted(draw.randrange(BEGINS_MS, ENDS_MS) for _ in range(draw.randint(1, 3)))
+            cuts = drawn_seconds(draw, BEGINS_MS, ENDS_MS, count=draw.randint(1, 3))
             after = world.rerated(cut_at(whole, cuts))
             lines = most_moved(uncut, after, ["node_id", "hold_id", "kind", "team_id"])
             assert most_moved(uncut, after, ["node_id"]) <= len(cuts)

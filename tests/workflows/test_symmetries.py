@@ -15,7 +15,7 @@ from app.simulator.spec import Outage
 from app.usage.identity import node_id
 from tests.workflows.altered import drawn_names, renamed, renamed_exposition, with_pods
 from tests.workflows.symmetric import cut_at, most_moved, named, under_other_names
-from tests.workflows.terms import Ownership, Rate, Terms, drawn_terms
+from tests.workflows.terms import Ownership, Rate, Terms, drawn_seconds, drawn_terms
 from tests.workflows.worlds import (
     BEGINS_MS,
     CLUSTER,
@@ -122,7 +122,7 @@ def test_a_cut_moves_a_pool_by_a_nano_and_a_line_by_a_nano_per_split(database: E
         world.collect()
         before = world.rate(whole)
         for _ in range(12):
-            cuts = sorted(draw.randrange(BEGINS_MS, ENDS_MS) for _ in range(draw.randint(1, 3)))
+            cuts = drawn_seconds(draw, BEGINS_MS, ENDS_MS, count=draw.randint(1, 3))
             after = world.rerated(cut_at(whole, cuts))
             pools = most_moved(before, after, ["node_id"])
             lines = most_moved(before, after, ["node_id", "hold_id", "kind", "team_id"])
