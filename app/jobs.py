@@ -195,6 +195,11 @@ def _add_daily_tasks(app: procrastinate.App, ledger: Ledger) -> None:
     def publish_reports(timestamp: int) -> None:
         ledger.publish_due(datetime.fromtimestamp(timestamp, tz=UTC))
 
+    @app.periodic(cron="*/10 * * * *")
+    @app.task(name="adjust_periods", queueing_lock="adjust_periods", lock="adjust_periods")
+    def adjust_periods(timestamp: int) -> None:
+        ledger.adjust_due(datetime.fromtimestamp(timestamp, tz=UTC))
+
     @app.periodic(cron="17 3 * * *")
     @app.task(name="forget_minutes", queueing_lock="forget_minutes")
     def forget_minutes(timestamp: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.delivery.destination_settings import DestinationName, DestinationSettings
 from app.errors import InputError
 from app.pricing.currencies import CURRENCIES
 from app.sources.catalogue import EngineFile, GatewayFile, refuse_taken_names
@@ -125,6 +127,8 @@ class ClusterSettings(_Section):
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
     prometheus: PrometheusSettings
     kubernetes: KubernetesSettings = KubernetesSettings()
+    # The account with the provider that pays for it; commitments of an account cover its clusters.
+    billing_account: str = Field(default="", max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")
     settle_minutes: int = Field(default=180, ge=0, le=24 * 60)
     counter_lookback_hours: int = Field(default=24, ge=1, le=168)
     # Physical devices by node name or instance type, where no label tells all of them.
@@ -152,6 +156,42 @@ class WasteSettings(_Section):
     unallocated_ratio: Ratio = 0.5
 
 
+class ObjectiveSettings(_Section):
+    """A latency objective: requests to these models are good within so many seconds."""
+
+    model: str = Field(default="*", min_length=1)
+    metric: Literal["time_to_first_token", "end_to_end"]
+    seconds: float = Field(gt=0, le=86_400, allow_inf_nan=False)
+
+
+class FocusSettings(_Section):
+    """What the platform and its providers are called in FOCUS files, and its journal's accounts.
+
+    ``hosts`` are names by the provider of a price book; a provider without one keeps its own.
+    """
+
+    issuer: str = Field(default="GPU Platform", min_length=1, max_length=100, pattern=_ONE_LINE)
+    service: str = Field(default="GPU Kubernetes", min_length=1, max_length=100, pattern=_ONE_LINE)
+    hosts: dict[str, str] = {
+        "aws": "AWS",
+        "azure": "Microsoft",
+        "coreweave": "CoreWeave",
+        "gcp": "Google Cloud",
+        "oci": "Oracle Cloud Infrastructure",
+    }
+    expense_account: str = Field(default="6000", min_length=1, max_length=50, pattern=_ONE_LINE)
+    recovery_account: str = Field(default="4000", min_length=1, max_length=50, pattern=_ONE_LINE)
+
+
+class AnomalySettings(_Section):
+    """How far a day's cost must be off what such days cost: in every one of these respects."""
+
+    deviations: float = Field(default=3.5, gt=0, le=100)
+    # Of the billing currency.
+    floor: Decimal = Field(default=Decimal(100), ge=0, max_digits=15, decimal_places=9)
+    floor_ratio: float = Field(default=0.2, ge=0, le=10)
+
+
 class SlackSettings(_Section):
     """Where messages go; webhook addresses are secrets and come from the environment."""
 
@@ -170,10 +210,16 @@ class Settings(BaseSettings):
     models: tuple[ModelSettings, ...] = ()
     engines: tuple[EngineFile, ...] = ()
     gateways: tuple[GatewayFile, ...] = ()
+    objectives: tuple[ObjectiveSettings, ...] = ()
     waste: WasteSettings = WasteSettings()
+    anomalies: AnomalySettings = AnomalySettings()
+    hosted_prices: Path | None = None
     slack: SlackSettings = SlackSettings()
+    focus: FocusSettings = FocusSettings()
     reports_dir: Path = Path("reports")
+    reports_folder: Path | None = None
     report_out: Path = Path("var/reports")
+    destinations: dict[DestinationName, DestinationSettings] = {}
 
     database_url: str | None = None
     data_dir: Path = Path("var")
@@ -231,6 +277,17 @@ class Settings(BaseSettings):
             message = f"{name!r} is a name of two models"
             raise ValueError(message)
         return self
+
+    @field_validator("objectives")
+    @classmethod
+    def _one_objective_a_model(
+        cls, objectives: tuple[ObjectiveSettings, ...]
+    ) -> tuple[ObjectiveSettings, ...]:
+        models = [objective.model for objective in objectives]
+        for model in sorted({model for model in models if models.count(model) > 1}):
+            message = f"two objectives are for the model {model!r}"
+            raise ValueError(message)
+        return objectives
 
     @field_validator("engines")
     @classmethod

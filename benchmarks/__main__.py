@@ -3,6 +3,7 @@
 import argparse
 import shutil
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,16 +16,17 @@ from app.simulator.spec import FleetSpec
 from app.sources.prometheus import PrometheusSettings, PrometheusSource
 from app.store.embedded import stop_server
 from app.store.engine import engine_of
+from app.units.window import Window
 from app.workflows.collecting import Collected
 from app.workflows.rating import RateCounts
-from benchmarks import asking, collecting, rating
+from benchmarks import asking, collecting, finance, rating
 from benchmarks.database import analyze, new_database
 from benchmarks.history import history_of
 from benchmarks.machine import load, machine
 from benchmarks.measuring import Measured, measured
 from benchmarks.month import make_month
 from benchmarks.page import page
-from benchmarks.results import Asking, Collecting, Rating, Sharing
+from benchmarks.results import Asking, Collecting, Finance, Rating, Sharing
 from benchmarks.scale import FULL, QUICK, Scale, shared_spec_of, spec_of
 from benchmarks.watching import watch_fleet
 from tests.real.prometheus import running_prometheus
@@ -83,6 +85,7 @@ def _run(scale: Scale, place: _Place) -> str:
     shared_runs = _collecting_shared(scale, place, shared_url)
     rated, shared_rated = _rating(scale, place, url, shared_url)
     asked = _asking(scale, url)
+    finance = _finance(scale, place, url, rated)
     with engine_of(url).connect() as connection:
         postgres = str(connection.scalar(text("SHOW server_version")))
     return page(
@@ -99,6 +102,7 @@ def _run(scale: Scale, place: _Place) -> str:
             rate_whole=rated.runs,
         ),
         asking=asked,
+        finance=finance,
         scale=scale,
     )
 
@@ -205,6 +209,29 @@ def _gpus(nodes: int) -> int:
 
 def _say(what: str) -> None:
     console.print(what, style="dim")
+
+
+def _finance(scale: Scale, place: _Place, url: URL, rated: Rating) -> Finance:
+    """Make the week's statement, export a day, close the month and compare it."""
+    weekly, exported, written = [], [], []
+    out, plain = place.folder("export") / "focus.csv", place.folder("export") / "plain.csv"
+    day = Window(scale.month.start, scale.month.start + timedelta(days=1))
+    for number in range(scale.collect_runs):
+        _say(f"A weekly statement, and an export beside a bare writer, run {number + 1}")
+        weekly.append(measured(finance.weekly_statement, url, scale.week))
+        exported.append(measured(finance.export, url, day, out))
+        written.append(measured(finance.write_plainly, out, plain))
+    _say("Closing the month, and rating it again to compare")
+    closed = measured(finance.close, url)
+    return Finance(
+        teams=scale.teams,
+        weekly=weekly,
+        exported=exported,
+        written=written,
+        closed=closed,
+        compared=measured(finance.compare, url),
+        rated=rated.runs,
+    )
 
 
 if __name__ == "__main__":

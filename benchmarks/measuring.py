@@ -15,6 +15,7 @@ from app.errors import GpuledgerError
 # What steps import, so that each begins at once.
 _PRELOADED = (
     "benchmarks.asking",
+    "benchmarks.finance",
     "benchmarks.history",
     "benchmarks.rating",
     "benchmarks.warm",

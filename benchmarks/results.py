@@ -17,6 +17,9 @@ _MOST_MIB = 1_024
 _MOST_GROWTH = 1.1
 # How many times as long where half of the devices are shared, in every way.
 _MOST_SHARED = 1.3
+# How long finance waits for a weekly statement, and how quick an export is beside a bare writer.
+_MOST_STATEMENT_SECONDS = 2.0
+_LEAST_EXPORT = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,59 @@ class Asking:
                 met=served.quantile(0.95) * 1000 <= limit_ms,
             )
             for group_by, limit_ms, served in self.served
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finance:
+    """Runs of what finance waits for; ``rated`` are those of rating the same month."""
+
+    teams: int
+    weekly: Sequence[Measured[int]]
+    exported: Sequence[Measured[int]]
+    written: Sequence[Measured[int]]
+    closed: Measured[int]
+    compared: Measured[int]
+    rated: Sequence[Measured[RateCounts]]
+
+    def lines(self) -> list[Line]:
+        """Return the waiting times, and the export beside a bare writer of the same rows."""
+        weekly = median_seconds(self.weekly)
+        export, writer = median_seconds(self.exported), median_seconds(self.written)
+        rating = median_seconds(self.rated)
+        return [
+            Line(
+                what=f"Weekly statement of it, {self.teams} teams",
+                measured=f"{weekly:.2f} s",
+                compared="",
+                figure=f"{weekly:.2f} s",
+                target=f"≤ {_MOST_STATEMENT_SECONDS:g} s",
+                met=weekly <= _MOST_STATEMENT_SECONDS,
+            ),
+            Line(
+                what="FOCUS export of a day by the hour, rows a second",
+                measured=f"{self.exported[0].value / export:,.0f}",
+                compared=f"{self.written[0].value / writer:,.0f}",
+                figure=f"{writer / export:.2f} ×",
+                target=f"≥ {_LEAST_EXPORT:g} ×",
+                met=writer >= _LEAST_EXPORT * export,
+            ),
+            Line(
+                what="Close the month: pins and statements",
+                measured=f"{self.closed.seconds:.2f} s",
+                compared="",
+                figure=f"{self.closed.seconds:.2f} s",
+                target="none",
+                met=True,
+            ),
+            Line(
+                what="Rate the closed month again and compare",
+                measured=f"{self.compared.seconds:.2f} s",
+                compared=f"{rating:.2f} s",
+                figure=f"{self.compared.seconds / rating:.2f} ×",
+                target="none",
+                met=True,
+            ),
         ]
 
 

@@ -25,6 +25,8 @@ class Scale:
     collect_runs: int
     rate_runs: int
     requests: int
+    # A week with hours of the month.
+    week: str
 
     @property
     def hour(self) -> Window:
@@ -44,9 +46,10 @@ FULL = Scale(
     small_nodes=125,
     days=30,
     teams=200,
-    collect_runs=5,
-    rate_runs=2,
+    collect_runs=3,
+    rate_runs=1,
     requests=40,
+    week="2025-W41",
 )
 QUICK = Scale(
     name="quick",
@@ -57,6 +60,7 @@ QUICK = Scale(
     collect_runs=1,
     rate_runs=1,
     requests=5,
+    week="2025-W40",
 )
 
 

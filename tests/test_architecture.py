@@ -21,7 +21,7 @@ PURE_IMPORTS = {
     *("abc", "bisect", "collections", "csv", "dataclasses", "datetime", "decimal", "enum"),
     *("fnmatch", "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "math"),
     *("operator", "re", "string", "textwrap", "tomllib", "types", "typing", "unicodedata"),
-    *("zoneinfo", "numpy", "pandas", "pandera"),
+    *("statistics", "zoneinfo", "numpy", "pandas", "pandera", "scipy", "statsmodels"),
 }
 NO_CONCEPT = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager", "service"}
 # Folders of tests without a package of the same name: the real parts, the oracle, the scenarios.

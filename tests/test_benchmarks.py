@@ -51,6 +51,10 @@ def test_a_quick_run_measures_everything_that_has_a_target(quick_page: str) -> N
         "Rate them, against whole ones",
         "`/vN/costs` of it by team, pN",
         "`/vN/costs` of it by namespace,gpu_model,day, pN",
+        "Weekly statement of it, N teams",
+        "FOCUS export of a day by the hour, rows a second",
+        "Close the month: pins and statements",
+        "Rate the closed month again and compare",
     ]
     assert "nan" not in quick_page
 

@@ -23,6 +23,22 @@ class ChargeKind(IntEnum):
     ROUNDING = 11
 
 
+class LineStep(IntEnum):
+    """By what a line was made, as ``step`` of a charge says; 0 is first-hand.
+
+    1 to 3 are the redistribution, in its order. The rest are lines that no holder's time carries.
+    """
+
+    FIRST_HAND = 0
+    NOBODY = 1
+    PLATFORM = 2
+    CONSUMERS = 3
+    COMMITMENT = 10
+    TRUE_UP = 11
+    CREDIT = 12
+    CARD_VARIANCE = 13
+
+
 # What a holder's time is charged as, as the database stores it.
 HELD_KINDS = (int(ChargeKind.USED), int(ChargeKind.IDLE), int(ChargeKind.UNMEASURED))
 

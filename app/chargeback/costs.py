@@ -28,6 +28,7 @@ COST_GROUPS = (
     "service",
     "model",
     "team",
+    "department",
     "cost_center",
     "consumer",
     "charge",

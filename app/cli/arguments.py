@@ -1,7 +1,9 @@
 """Arguments that several commands share, and how they are read."""
 
-from collections.abc import Sequence
+import getpass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -88,6 +90,41 @@ def instant(text: str, name: str) -> datetime:
         message = f"{name} {text!r} is not of the years {FIRST_YEAR} to {LAST_YEAR}."
         raise ArgumentError(message, hint="Check the year.")
     return value
+
+
+def author_of(author: str, login: Callable[[], str] = getpass.getuser) -> str:
+    """Return the author that was given, or the login's name; '' where it has none."""
+    if author.strip():
+        return author.strip()
+    try:
+        return login()
+    except (KeyError, OSError):
+        # A container may run under a number that no user has.
+        return ""
+
+
+def who(author: str = "", *, option: str = "", login: Callable[[], str] = getpass.getuser) -> str:
+    """Return who does it, for what is written down for ever; refuse where nobody is named."""
+    name = author_of(author, login)
+    if not name:
+        message = "This login has no name, and what is done here is kept with one."
+        hint = "Set the environment variable USER"
+        raise ArgumentError(message, hint=f"Give {option}, or set USER." if option else f"{hint}.")
+    return name
+
+
+def file_text(file: Path) -> str:
+    """Return the text of a file that a person named; refuse what cannot be read as UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"{file}, line {line}: it is not UTF-8: {error.reason} at byte {error.start}."
+        hint = "Nothing of the file was taken; save it as UTF-8."
+        raise ArgumentError(message, hint=hint) from error
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}."
+        raise ArgumentError(message, hint="Check the path.") from error
 
 
 def columns(text: str, allowed: Sequence[str]) -> tuple[str, ...]:

@@ -10,10 +10,13 @@ cluster,provider,region,instance_type,gpu_model,capacity_type,node,unit,price,cu
 
 CONTRACT = """\
 teams:
-  - { name: search, cost_center: CC-1001, namespaces: ["search-*"], slack: "#search-gpu" }
-  - { name: ml, cost_center: CC-2001, namespaces: ["ml-*"] }
-  - { name: ads, cost_center: CC-3001, namespaces: ["ads-*"] }
+  - { name: search, cost_center: CC-1001, department: products, namespaces: ["search-*"],
+      budget: { monthly: "20000" }, slack: "#search-gpu" }
+  - { name: ml, cost_center: CC-2001, namespaces: ["ml-*"], budget: { monthly: "2500" } }
+  - { name: ads, cost_center: CC-3001, department: products, namespaces: ["ads-*"] }
   - { name: support, cost_center: CC-4001, namespaces: [support-bot] }
   - { name: research, cost_center: CC-5001, namespaces: ["research-*"] }
+departments:
+  - { name: products }
 platform: { team: platform, namespaces: [gpu-operator, monitoring] }
 """

@@ -65,6 +65,6 @@ def print_summary(ledger: Ledger, window: Window, report: Published) -> None:
     hours = window.length_ms // HOUR_MS
     console().print(
         f"{hours} hours of the ledger. Chargeback CSV"
-        f" ({'provisional' if report.made.provisional else 'final'}): {report.path}",
+        f" ({'provisional' if report.made.provisional else 'final'}): {report.files[0].address}",
         soft_wrap=True,
     )

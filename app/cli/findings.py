@@ -1,7 +1,6 @@
 """Commands on findings: list them, and what a person decides about one."""
 
 from datetime import datetime
-from getpass import getuser
 from typing import Annotated
 
 import typer
@@ -112,7 +111,7 @@ def dismiss(finding: FindingId, reason: Reason) -> None:
 def _decide(text: str, kind: DecisionKind, reason: str, *, until: datetime | None = None) -> None:
     finding_id = id_of_text(text)
     ledger = arguments.ledger()
-    decision = Decision(kind=kind, actor=getuser(), reason=reason, snoozed_until=until)
+    decision = Decision(kind=kind, actor=arguments.who(), reason=reason, snoozed_until=until)
     entry = decided(ledger, finding_id, decision)
     console().print(f"{text} is {entry.state.value}.")
 

@@ -7,15 +7,22 @@ import sys
 import typer
 
 from app.cli.admin import database, keys
+from app.cli.bills import app as bills
+from app.cli.commitments import app as commitments
+from app.cli.contracts import app as contract
 from app.cli.demo import demo
 from app.cli.doctor import doctor
+from app.cli.exports import app as export
 from app.cli.findings import app as findings
-from app.cli.inputs import contract, prices
+from app.cli.inputs import prices
 from app.cli.ledger import collect, detect, notify, rate, watch
 from app.cli.output import say_error
+from app.cli.periods import app as period
+from app.cli.planning import anomalies, break_even, budgets, forecast
 from app.cli.reading import consumers, costs, explain, inference
 from app.cli.reports import app as report
 from app.cli.services import serve, worker
+from app.cli.statements import app as statements
 from app.errors import GpuledgerError, InputError
 from app.settings import SettingsError
 
@@ -41,10 +48,19 @@ app.command("costs")(costs)
 app.command("inference")(inference)
 app.command("consumers")(consumers)
 app.command("explain")(explain)
+app.command("budgets")(budgets)
+app.command("forecast")(forecast)
+app.command("anomalies")(anomalies)
+app.command("break-even")(break_even)
 app.add_typer(findings, name="findings")
 app.add_typer(prices, name="prices")
 app.add_typer(contract, name="contract")
+app.add_typer(bills, name="bills")
+app.add_typer(commitments, name="commitments")
 app.add_typer(report, name="report")
+app.add_typer(export, name="export")
+app.add_typer(period, name="period")
+app.add_typer(statements, name="statements")
 app.add_typer(database, name="db")
 app.add_typer(keys, name="keys")
 app.command("serve")(serve)

@@ -309,6 +309,26 @@ ADVICE: dict[str, Advice] = {
         "Add a row for the pool to the price book and `gpuledger prices import` it; "
         "`gpuledger prices test` says which row fits.",
     ),
+    "energy_rated": Advice(
+        _D,
+        _C,
+        _GPU_MS,
+        "No energy counter speaks for it, so boards are charged as at rated power: let the "
+        "exporter give DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION.",
+    ),
+    "energy_contradiction": Advice(
+        _D,
+        _C,
+        "joules",
+        "The exporter tells of more boards than the node has, or not of their node: compare them.",
+    ),
+    "commitments_waiting": Advice(
+        _D,
+        _C,
+        "hours",
+        "A cluster of the billing account has no facts of the hour yet: `gpuledger collect` it. "
+        "Then `gpuledger rate` allots the commitments.",
+    ),
     "unowned": Advice(
         _M,
         _N,

@@ -1,7 +1,7 @@
 """Sums over charges: from the rollup for whole billing days, from the lines for the rest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta, tzinfo
 
 import numpy as np
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from app.attribution.charges import ChargeKind
 from app.attribution.days import day_starts
+from app.chargeback.costs import Basis
 from app.store.copying import Column, Kind, Parameter, copy_out
 from app.store.dimensions import (
     TIMES,
@@ -21,6 +22,8 @@ from app.store.dimensions import (
     dimension_of,
     identities,
 )
+from app.store.ownership import OWNED, OwnedColumns, OwnershipStore
+from app.store.posted import CostQuestion, PostedStore
 from app.store.tables.ledger import MS_COLUMNS, NANO_COLUMNS
 from app.units.window import HOUR_MS, Window, from_ms
 
@@ -36,6 +39,7 @@ COST_GROUPS = (
     "service",
     "model",
     "team",
+    "department",
     "cost_center",
     "consumer",
     "charge",
@@ -90,11 +94,7 @@ class _Part:
 
 
 class CostStore:
-    """Sums of all clusters' charges; ``billing_zone`` says where days, weeks and months begin.
-
-    No billing period is closed by this version, so what is posted in a period is what was used in
-    it, and one sum answers for either basis.
-    """
+    """Sums of all clusters' charges; ``billing_zone`` says where days, weeks and months begin."""
 
     def __init__(self, connection: Connection, billing_zone: tzinfo) -> None:
         self._connection = connection
@@ -107,37 +107,60 @@ class CostStore:
         filters: Filters = (),
         *,
         span_ms: tuple[int, int] | None = None,
+        basis: Basis = Basis.POSTED,
     ) -> CostSums:
         """Return sums by kind, one row a group, in the order of the group columns.
 
-        '' stands for lines without such a value. A row is complete if a price covers all of its
-        time, none of it is unobserved, and the window lacks no hour and no sample. ``span_ms``
-        narrows the sums to a part of the window whose edges are borders of billing days, which may
-        lie inside an hour.
+        Adjustments of closed periods are among them by ``basis`` (`app.store.posted`). '' stands
+        for lines without such a value. A row is complete if a price covers all of its time, none of
+        it is unobserved, and the window lacks no hour and no sample. ``span_ms`` narrows the sums
+        to a part of the window whose edges are borders of billing days, which may lie inside an
+        hour.
         """
         wanted = [dimension_of(name, COST_GROUPS) for name in dict.fromkeys(group_by)]
         filtered = [
             (dimension_of(name, _without_time(COST_GROUPS)), values) for name, values in filters
         ]
         labels = Labels(self._connection, window)
-        conditions, parameters = _conditions(filtered, labels)
-        used = identities([*wanted, *(dimension for dimension, _ in filtered)])
-        keys = identities(wanted)
         start_ms, end_ms = span_ms or (window.start_ms, window.end_ms)
+        asked = [*wanted, *(dimension for dimension, _ in filtered)]
+        owned = self._owned(asked, start_ms, end_ms)
+        conditions, parameters = _conditions(filtered, labels, owned)
+        used, keys = _identities(asked, owned), _identities(wanted, owned)
         found = [
             self._read(part, keys, conditions, parameters)
             for part in self._parts(start_ms, end_ms, used)
         ]
         read = pd.concat(found, ignore_index=True)
         columns = {
-            dimension.name: labels.of(dimension, read[dimension.identity].to_numpy())
+            dimension.name: owned.of(dimension.name, read)
+            if dimension.name in OWNED
+            else labels.of(dimension, read[dimension.identity].to_numpy())
             for dimension in wanted
         }
-        rows = grouped_sums(columns, {name: read[name].to_numpy() for name in _SUMS}, len(read))
-        hours = self.incomplete_hours(window, _clusters(filtered, labels))
+        question = CostQuestion(
+            basis=basis, wanted=wanted, filtered=filtered, start_ms=start_ms, end_ms=end_ms
+        )
+        columns, sums = PostedStore(self._connection, self._zone).with_adjustments(
+            question, labels, columns, {name: read[name].to_numpy() for name in _SUMS}
+        )
+        rows = grouped_sums(columns, sums, len(sums["adjustment_nanos"]))
+        clusters = _clusters(filtered, labels)
+        hours = self.incomplete_hours(window, clusters)
+        if basis is Basis.USAGE and hours.missing:
+            late = PostedStore(self._connection, self._zone).late_hours(window, clusters)
+            hours = replace(hours, missing=hours.missing - late, collected=hours.collected + late)
         unknown = (rows["unpriced_ms"] > 0) | (rows["unobserved_ms"] > 0)
         rows["complete"] = ~unknown & hours.complete
         return CostSums(rows, hours)
+
+    def _owned(self, asked: Sequence[Dimension], start_ms: int, end_ms: int) -> OwnedColumns:
+        """Return what departments and cost centers are made from, where they are asked for."""
+        if not any(dimension.name in OWNED for dimension in asked):
+            return OwnedColumns(())
+        return OwnedColumns(
+            OwnershipStore(self._connection, self._zone).stretches(start_ms, end_ms)
+        )
 
     def incomplete_hours(self, window: Window, clusters: Sequence[int] = ()) -> IncompleteHours:
         """Count what is lacking in the given clusters, or in all that have any hour.
@@ -216,7 +239,8 @@ class CostStore:
             f"coalesce(sum({_line_term(name) if lines else name}), 0)::bigint" if grouped else name
             for name in _SUMS
         ]
-        where = " AND ".join([part.condition, *conditions])
+        day = self._key("day", lines=lines)
+        where = " AND ".join([part.condition, *(one.replace("{day}", day) for one in conditions)])
         chosen = ", ".join([*(self._key(name, lines=lines) for name in keys), *sums])
         query = f"SELECT {chosen} FROM {part.table} WHERE {where}"  # noqa: S608 names of ours only
         if grouped:
@@ -264,14 +288,27 @@ def grouped_sums(
 
 
 def _conditions(
-    filtered: Sequence[tuple[Dimension, tuple[str, ...]]], labels: Labels
+    filtered: Sequence[tuple[Dimension, tuple[str, ...]]], labels: Labels, owned: OwnedColumns
 ) -> tuple[list[str], dict[str, Parameter]]:
+    """Return conditions, in which ``{day}`` stands for the billing day, and their parameters."""
     conditions: list[str] = []
     parameters: dict[str, Parameter] = {}
     for number, (dimension, values) in enumerate(filtered):
+        if dimension.name in OWNED:
+            condition, own = owned.condition(dimension.name, values, f"filter_{number}")
+            conditions.append(condition)
+            parameters |= own
+            continue
         conditions.append(f"{dimension.identity} = ANY(%(filter_{number})s::bigint[])")
         parameters[f"filter_{number}"] = [*labels.identities(dimension, values)]
     return conditions, parameters
+
+
+def _identities(dimensions: Sequence[Dimension], owned: OwnedColumns) -> tuple[str, ...]:
+    """Return the identities that the dimensions are made from, each once."""
+    of_owners = any(dimension.name in OWNED for dimension in dimensions)
+    own = owned.identities if of_owners else ()
+    return tuple(dict.fromkeys((*identities(dimensions), *own)))
 
 
 def _clusters(

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from app.errors import GpuledgerError, InputError
 from app.store.embedded import embedded_url
+from app.store.locking import period_refusal
 
 SERVICE_ROLE = "gpuledger_service"
 OWNER_ROLE = "gpuledger_owner"
@@ -136,6 +137,9 @@ def _explain(context: ExceptionContext) -> None:
 
 def _named(original: BaseException | None, url: URL | None, *, lost: bool) -> GpuledgerError | None:
     """Name the failures a user can act on; None for everything else, which stays what it is."""
+    refusal = period_refusal(original)
+    if refusal is not None:
+        return refusal
     state = getattr(original, "sqlstate", None)
     if state in _NOT_MIGRATED or (lost and _ROLE_TROUBLE in str(original)):
         message = f"The database does not fit this version: {_first_line(original)}."

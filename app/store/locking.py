@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import GpuledgerError
-from app.store.tables.guards import CLOSED_PERIOD_STATE
+from app.store.tables.period_guards import CLOSED_PERIOD_STATE, PERIOD_STATE
 from app.units.identity import hash64
 from app.units.window import Window
 
@@ -19,13 +19,30 @@ class ClosedPeriodError(GpuledgerError):
 
     def __init__(self, message: str) -> None:
         super().__init__(
-            message, hint="A closed period keeps its lines; later truth is a dated adjustment."
+            message,
+            hint="A closed period keeps its lines: later facts and corrections become adjustments"
+            " of an open one. The last closed one opens again by gpuledger period reopen --reason.",
         )
+
+
+class PeriodStateError(GpuledgerError):
+    """A billing period whose state or span does not allow what was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="gpuledger period list shows the periods and their states.")
 
 
 def lock(connection: Connection, *key: str) -> None:
     """Wait until no other transaction holds the same key; keep it until this one ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": hash64(*key)})
+
+
+def hold_periods(connection: Connection) -> None:
+    """Wait for the writes under way; until this transaction ends no guarded row is written.
+
+    What is read after it is what a closing pins.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('billing_periods', 0))"))
 
 
 @contextmanager
@@ -55,12 +72,22 @@ def ensure_partitions(connection: Connection, window: Window) -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Raise `ClosedPeriodError` where the database refuses a write for that reason."""
+    """Name what the database refuses for the sake of billing periods."""
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
-        origin = error.orig if isinstance(error, DBAPIError) else error
-        if isinstance(origin, psycopg.Error) and origin.sqlstate == CLOSED_PERIOD_STATE:
-            said = origin.diag.message_primary or "a billing period is closed"
-            raise ClosedPeriodError(said[0].upper() + said[1:] + ".") from error
+        refusal = period_refusal(error.orig if isinstance(error, DBAPIError) else error)
+        if refusal is not None:
+            raise refusal from error
         raise
+
+
+def period_refusal(error: BaseException | None) -> GpuledgerError | None:
+    """Return a refusal of the functions around billing periods as one of ours, else None."""
+    if not isinstance(error, psycopg.Error):
+        return None
+    said = error.diag.message_primary or "a billing period does not allow it"
+    sentence = said[0].upper() + said[1:] + "."
+    if error.sqlstate == CLOSED_PERIOD_STATE:
+        return ClosedPeriodError(sentence)
+    return PeriodStateError(sentence) if error.sqlstate == PERIOD_STATE else None

@@ -15,6 +15,7 @@ from app.store.fact_frames import (
     FACT_TABLES,
     HOLD_USAGE,
     LATENCY_USAGE,
+    POOL_ENERGY,
     POOL_USAGE,
     SERVICE_MINUTES,
     TOKEN_USAGE,
@@ -45,12 +46,14 @@ class ReplaceResult:
     """What became of a collected window.
 
     ``rejected`` names the families that show less evidence than is stored, as ``source/family``;
-    if it is not empty nothing was written. ``revision`` is the one that is stored.
+    if it is not empty nothing was written. ``revision`` is the one that is stored. ``late`` says
+    that the hour's period is closed, and that these facts stand beside those of the closing.
     """
 
     revision: int
     changed: bool
     rejected: tuple[str, ...] = ()
+    late: bool = False
 
 
 class UsageStore:
@@ -78,12 +81,9 @@ class UsageStore:
         state = self._connection.execute(
             select(WINDOW_STATE).where(*self._at(WINDOW_STATE, window))
         ).one_or_none()
-        digest = _digest(facts)
+        digest = digest_of(facts)
         if state is not None and not forced_reason:
-            lost = less_evidence(self.evidence(window), facts.evidence)
-            rejected = tuple(f"{one.source}/{one.family}" for one in lost)
-            if facts.partial and not state.partial:
-                rejected = (*rejected, PARTIAL_ANSWER)
+            rejected = rejections(self.evidence(window), facts, was_partial=state.partial)
             if rejected:
                 return ReplaceResult(revision=state.revision, changed=False, rejected=rejected)
         self._replace_evidence(window, facts)
@@ -95,6 +95,17 @@ class UsageStore:
         revision = 1 if state is None else state.revision + 1
         self._put_state(window, revision, facts, digest, forced_reason)
         return ReplaceResult(revision=revision, changed=True)
+
+    def put_revision(
+        self, window: Window, facts: UsageFacts, revision: int, *, forced_reason: str
+    ) -> None:
+        """Store facts of one hour as a revision that they were given elsewhere."""
+        NameStore(self._connection).ensure_cluster(self._cluster)
+        lock(self._connection, "window", self._cluster, str(window.start_ms))
+        self._replace_evidence(window, facts)
+        self._mark_redistribution(window, facts)
+        self._replace_facts(window, facts)
+        self._put_state(window, revision, facts, digest_of(facts), forced_reason)
 
     def pool_usage(self, window: Window, only: tuple[str, ...] = ()) -> pd.DataFrame:
         """Return `frames.POOL_USAGE` of the window's hours; ``only`` limits the columns."""
@@ -123,6 +134,10 @@ class UsageStore:
     def consumer_usage(self, window: Window) -> pd.DataFrame:
         """Return `CONSUMER_USAGE` of the window's hours."""
         return self._read(CONSUMER_USAGE, window)
+
+    def pool_energy(self, window: Window) -> pd.DataFrame:
+        """Return `frames.POOL_ENERGY` of the window's hours."""
+        return self._read(POOL_ENERGY, window)
 
     def evidence(self, window: Window) -> pd.DataFrame:
         """Return `frames.EVIDENCE` of one hour."""
@@ -221,7 +236,17 @@ class UsageStore:
         )
 
 
-def _digest(facts: UsageFacts) -> bytes:
+def rejections(stored: pd.DataFrame, facts: UsageFacts, *, was_partial: bool) -> tuple[str, ...]:
+    """Return what a collection shows less of than is stored, as ``source/family``; () if nothing.
+
+    ``stored`` is `frames.EVIDENCE` of the stored facts. A partial answer is less than a whole one.
+    """
+    lost = less_evidence(stored, facts.evidence)
+    rejected = tuple(f"{one.source}/{one.family}" for one in lost)
+    return (*rejected, PARTIAL_ANSWER) if facts.partial and not was_partial else rejected
+
+
+def digest_of(facts: UsageFacts) -> bytes:
     """Return a hash of the facts' rows, in the order of their keys."""
     digest = hashlib.sha256()
     for table in FACT_TABLES:

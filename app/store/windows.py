@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 
+from app.store.periods import closed_before_ms
+from app.store.tables.adjustments import LATE_FACTS
 from app.store.tables.facts import WINDOW_NOTES, WINDOW_STATE
-from app.units.window import HOUR_MS, Window, from_ms
+from app.units.window import HOUR_MS, OPEN_MS, Window, from_ms
 from app.usage.identity import cluster_id
 from app.usage.notes import Note, notes_frame
 
@@ -74,13 +76,37 @@ class WindowStore:
             & (WINDOW_STATE.c.window_start < window.end_ms)
         )
 
+    def open_within(self, window: Window) -> tuple[WindowState, ...]:
+        """Return those of `within` whose period is not closed."""
+        closed_ms = closed_before_ms(self._connection)
+        return tuple(one for one in self.within(window) if one.window.start_ms >= closed_ms)
+
     def pending(self) -> tuple[WindowState, ...]:
-        """Return the collected hours that wait for a rating, in order."""
-        return self._states(_PENDING)
+        """Return the collected hours that wait for a rating, in order; closed ones never do."""
+        return self._states(_PENDING & self._is_open())
 
     def partial(self) -> tuple[WindowState, ...]:
-        """Return the hours of which a source answered only in part, in order."""
-        return self._states(WINDOW_STATE.c.partial)
+        """Return the hours of which a source answered only in part, in order.
+
+        A closed hour with late facts is partial if the newest of those are.
+        """
+        late = self._late(0, OPEN_MS)
+        return tuple(
+            state
+            for state in self._states(WINDOW_STATE.c.partial)
+            if late.get(state.window.start_ms, True)
+        )
+
+    def first_and_last_ms(self) -> tuple[int, int] | None:
+        """Return the beginnings of the first and the last collected hour; None without any."""
+        table = WINDOW_STATE
+        row = self._connection.execute(
+            select(
+                func.min(table.c.window_start).label("first"),
+                func.max(table.c.window_start).label("last"),
+            ).where(table.c.cluster_id == self._cluster_id)
+        ).one()
+        return None if row.first is None else (row.first, row.last)
 
     def coverage(self) -> Coverage:
         """Return which hours there are."""
@@ -104,8 +130,9 @@ class WindowStore:
         )
 
     def missing(self, window: Window) -> tuple[Window, ...]:
-        """Return the hours of the window that were never collected, in order."""
-        have = {state.window.start_ms for state in self.within(window)}
+        """Return the hours of the window that were never collected, also not late, in order."""
+        late = self._late(window.start_ms, window.end_ms)
+        have = {state.window.start_ms for state in self.within(window)} | {*late}
         return tuple(hour for hour in window.hours() if hour.start_ms not in have)
 
     def are_rated(self, window: Window) -> bool:
@@ -118,17 +145,24 @@ class WindowStore:
     def mark(self, start_ms: int, end_ms: int) -> int:
         """Say that an input of rating changed for the hours that touch the span; return how many.
 
-        Use it in the transaction that changes the input.
+        Use it in the transaction that changes the input. Hours of closed periods keep the inputs
+        that their closing pinned.
         """
         table = WINDOW_STATE
         result = self._connection.execute(
             update(table)
             .where(table.c.cluster_id == self._cluster_id)
             .where(table.c.window_start > from_clamped(start_ms - HOUR_MS))
-            .where(table.c.window_start < from_clamped(end_ms))
+            .where(table.c.window_start < from_clamped(end_ms), self._is_open())
             .values(input_marks=table.c.input_marks + 1)
         )
         return result.rowcount
+
+    def is_whole(self, window: Window) -> bool:
+        """Say whether every hour is collected, and by its newest facts not only in part."""
+        late = self._late(window.start_ms, window.end_ms)
+        states = {one.window.start_ms: one.partial for one in self.within(window)} | late
+        return len(states) == window.length_ms // HOUR_MS and not any(states.values())
 
     def mark_rated(self, states: Collection[WindowState], versions: RatingVersions) -> None:
         """Say that the charges of these hours were made from these states."""
@@ -154,6 +188,26 @@ class WindowStore:
     def rating_notes(self, window: Window) -> pd.DataFrame:
         """Return what rating noted about the window's hours, as `frames.NOTES`."""
         return notes_of(self._connection, self._cluster_id, window, "rate")
+
+    def _is_open(self) -> ColumnElement[bool]:
+        return WINDOW_STATE.c.window_start >= closed_before_ms(self._connection)
+
+    def _late(self, start_ms: int, end_ms: int) -> dict[int, bool]:
+        """Return the hours whose newest facts are late ones, and whether those are partial."""
+        late, state = LATE_FACTS, WINDOW_STATE
+        rows = self._connection.execute(
+            select(late.c.window_start, late.c.partial)
+            .outerjoin(
+                state,
+                (state.c.cluster_id == late.c.cluster_id)
+                & (state.c.window_start == late.c.window_start),
+            )
+            .where(late.c.cluster_id == self._cluster_id)
+            .where(late.c.window_start >= start_ms, late.c.window_start < end_ms)
+            .where(late.c.revision > func.coalesce(state.c.revision, 0))
+            .order_by(late.c.window_start, late.c.revision)
+        )
+        return {row.window_start: row.partial for row in rows}
 
     def _states(self, condition: ColumnElement[bool]) -> tuple[WindowState, ...]:
         table = WINDOW_STATE

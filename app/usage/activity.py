@@ -13,7 +13,7 @@ from app.usage import frames
 from app.usage.device_rows import Rows, homes, number_rows
 from app.usage.kinds import ActivityBasis, ActivityScope
 from app.usage.placement import Placement, Places, place
-from app.usage.pools import PoolIndex
+from app.usage.pools import pools_of_usage
 from app.usage.readings import NANO, reading_of
 from app.usage.samples import DEVICE_LABELS, SampleSet, no_samples
 from app.usage.sharers import sharer_tracks
@@ -98,7 +98,7 @@ def measure(
         len(rows) + len(tracks),
         scrape_ms,
     )
-    pools = _pools(states.pool_usage)
+    pools = pools_of_usage(states.pool_usage)
     places = Places(
         pools,
         homes(pools, [*shown, told], nodes, rows, reach_ms),
@@ -123,15 +123,6 @@ def measure(
     usage = usage.sort_values(["node_id", "gpu_model_id", "hold_id"], ignore_index=True)
     validated: pd.DataFrame = frames.HOLD_USAGE.validate(usage[list(frames.HOLD_USAGE.columns)])
     return validated
-
-
-def _pools(pool_usage: pd.DataFrame) -> PoolIndex:
-    united = (
-        pool_usage.groupby(["node_id", "gpu_model_id"], sort=True)
-        .agg(devices=("devices", "max"), start_ms=("start_ms", "min"), end_ms=("end_ms", "max"))
-        .reset_index()
-    )
-    return PoolIndex(*(united[name].to_numpy() for name in united.columns))
 
 
 def _held_ms(holds: pd.DataFrame, segments: pd.DataFrame) -> Int64s:

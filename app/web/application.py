@@ -9,10 +9,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web import dashboard, problems
 from app.web.reading import Dependencies
-from app.web.routes import charges, consumers, costs, coverage, findings, health, inference
+from app.web.routes import (
+    adjustments,
+    bills,
+    charges,
+    commitments,
+    consumers,
+    costs,
+    coverage,
+    exports,
+    findings,
+    health,
+    inference,
+    ownership,
+    periods,
+    planning,
+    prices,
+    reports,
+    statements,
+    teams,
+)
 
-# The largest body that a request of this interface can sensibly have is a reason of 500 characters.
+# The largest body that a request of this interface can sensibly have is a reason of 500 characters,
+# but for the files of prices.
 _LARGEST_BODY_BYTES = 65_536
+_LARGEST_BY_PATH = {"/v1/prices": prices.LARGEST_FILE_BYTES}
 
 
 def create_app(deps: Dependencies) -> FastAPI:
@@ -28,7 +49,27 @@ def create_app(deps: Dependencies) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.dependencies = deps
-    for module in (costs, inference, consumers, findings, charges, coverage, health, dashboard):
+    for module in (
+        costs,
+        inference,
+        consumers,
+        commitments,
+        prices,
+        findings,
+        charges,
+        coverage,
+        reports,
+        exports,
+        periods,
+        statements,
+        adjustments,
+        bills,
+        teams,
+        ownership,
+        planning,
+        health,
+        dashboard,
+    ):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(_Guard)
@@ -63,7 +104,8 @@ class _Guard:
 
 def _refusal(headers: Headers, path: str) -> Response | None:
     length = headers.get("content-length", "0")
-    small = length.isascii() and length.isdigit() and int(length) <= _LARGEST_BODY_BYTES
+    largest = _LARGEST_BY_PATH.get(path, _LARGEST_BODY_BYTES)
+    small = length.isascii() and length.isdigit() and int(length) <= largest
     if small and "transfer-encoding" not in headers:
         return None
     return problems.too_large(path)

@@ -72,6 +72,7 @@ def _key_with(scope: Scope) -> Callable[..., ApiKey]:
 
 Reader = Annotated[ApiKey, Depends(_key_with(Scope.READ))]
 Writer = Annotated[ApiKey, Depends(_key_with(Scope.WRITE))]
+Admin = Annotated[ApiKey, Depends(_key_with(Scope.ADMIN))]
 
 
 def within_team(

@@ -22,6 +22,8 @@ LONGEST_WINDOW = timedelta(days=367)
 _MOST_GROUPS = 6
 _MOST_FILTER_VALUES = 100
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A name in an address; Postgres keeps no NUL, and no name has the others.
+NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 _FILTER_HINT = "Write a filter as team=search; repeat it for more columns or values."
 
 Start = Annotated[

@@ -9,14 +9,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from app.chargeback.billing_periods import BillingPeriodError
+from app.chargeback.closing import ObstaclesError
 from app.errors import GpuledgerError, InputError
 from app.findings.states import FindingNotFoundError
 from app.store.engine import DatabaseUnavailableError
+from app.store.locking import ClosedPeriodError, PeriodStateError
 
 PROBLEM_TYPE = "application/problem+json"
 _LOG = logging.getLogger(__name__)
 _TYPE_PREFIX = "urn:gpuledger:problem:"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class InvalidParameter(BaseModel):
@@ -79,6 +84,10 @@ _KINDS: Mapping[type[GpuledgerError], _Kind] = {
     ForbiddenError: _Kind(HTTPStatus.FORBIDDEN, "forbidden", "Not allowed"),
     NotFoundError: _Kind(HTTPStatus.NOT_FOUND, "not-found", "Not found"),
     FindingNotFoundError: _Kind(HTTPStatus.NOT_FOUND, "not-found", "Not found"),
+    BillingPeriodError: _Kind(HTTPStatus.NOT_FOUND, "not-found", "Not found"),
+    ObstaclesError: _Kind(HTTPStatus.CONFLICT, "not-closable", "Not closable"),
+    ClosedPeriodError: _Kind(HTTPStatus.CONFLICT, "period-closed", "Period closed"),
+    PeriodStateError: _Kind(HTTPStatus.CONFLICT, "period-state", "Period in another state"),
     NotAcceptableError: _Kind(HTTPStatus.NOT_ACCEPTABLE, "not-acceptable", "Not acceptable"),
     MissingIdempotencyKeyError: _Kind(
         HTTPStatus.BAD_REQUEST, "missing-idempotency-key", "Idempotency key missing"
@@ -147,7 +156,11 @@ def install(app: FastAPI) -> None:
             HTTPStatus.NOT_FOUND: f"There is nothing at {request.url.path}.",
             HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} has no method {request.method}.",
         }.get(status, str(error.detail))
-        return _answer(request, kind, detail, headers=error.headers)
+        headers = error.headers
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            # The framework names the methods of one route; several may share a path.
+            headers = {"Allow": ", ".join(_methods(app, request))}
+        return _answer(request, kind, detail, headers=headers)
 
     @app.exception_handler(Exception)
     def answer_defect(request: Request, error: Exception) -> Response:
@@ -157,6 +170,18 @@ def install(app: FastAPI) -> None:
         kind = _Kind(status, "defect", "Internal error")
         detail = "Something that should not happen did; it is in the service's log."
         return _answer(request, kind, detail)
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods that any route has at the path of the request."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in app.routes
+        )
+    ]
 
 
 def _answer(

@@ -9,15 +9,27 @@ from typing import Protocol
 
 import pandas as pd
 
-from app.attribution.contract import TokenWeights
+from app.attribution.contract import Contract, TokenWeights
 from app.attribution.explanation import Explanation
+from app.attribution.goodput import Objective
+from app.chargeback.commitments import CommitmentReport
 from app.chargeback.costs import Basis
+from app.chargeback.report_tables import ReportDocument
+from app.chargeback.reports import ReportDefinition
 from app.errors import InputError
 from app.findings.coverage import CoverageRow
 from app.findings.holes import Hole
 from app.findings.states import Decision, TrackedFinding
 from app.findings.values import FindingState
+from app.pricing.commitments import Commitment
+from app.store.reports import ReportRun
 from app.units.window import Window
+from app.web.adjustment_reading import AdjustmentLedger
+from app.web.bill_reading import BillLedger
+from app.web.export_reading import ExportLedger
+from app.web.period_reading import PeriodLedger
+from app.web.planning_reading import PlanningLedger
+from app.web.price_reading import PriceLedger
 
 # Allowed values by column, the columns in order; a column that is not named allows everything.
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
@@ -70,11 +82,12 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceQuestion:
-    """Which served tokens, summed by what."""
+    """Which served tokens, summed by what; without objectives those of the configuration count."""
 
     window: Window
     group_by: tuple[str, ...]
     filters: Filters
+    objectives: tuple[Objective, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +119,17 @@ class Consumers:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedCharge:
-    """Whose a charge is, and why it is what it is."""
+    """Whose a charge is, and why it is what it is.
+
+    ``replaced`` is the identity that was asked for where ``successors`` stand in its place,
+    ``adjustment`` where it is an adjustment's.
+    """
 
     team: str
     explanation: Explanation
+    replaced: int | None = None
+    successors: tuple[int, ...] = ()
+    adjustment: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +160,14 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportListing:
+    """A report definition, and when its next period is due; None without a schedule."""
+
+    definition: ReportDefinition
+    next_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that must work before requests can be answered."""
 
@@ -152,7 +180,9 @@ class IdempotencyConflictError(InputError):
     """An idempotency key that was used for another request."""
 
 
-class Ledger(Protocol):
+class Ledger(
+    AdjustmentLedger, BillLedger, PeriodLedger, PlanningLedger, ExportLedger, PriceLedger, Protocol
+):
     """One request's view of the ledger: a connection and what is read and written through it."""
 
     def api_key(self, secret_sha256: str) -> ApiKey | None:
@@ -169,6 +199,14 @@ class Ledger(Protocol):
 
     def consumers(self, question: ConsumersQuestion) -> Consumers:
         """Return who sent tokens to shared services, and what of their cost is theirs."""
+        ...
+
+    def commitments(self) -> Sequence[Commitment]:
+        """Return the commitments, by id and term."""
+        ...
+
+    def commitment_coverage(self, window: Window) -> Sequence[CommitmentReport]:
+        """Return what each commitment covered in the window, by id and term."""
         ...
 
     def findings(
@@ -195,12 +233,28 @@ class Ledger(Protocol):
         """Return one charge, explained."""
         ...
 
+    def contract(self) -> Contract:
+        """Return the team contract in force, an empty one before the first."""
+        ...
+
     def coverage(self) -> Sequence[ClusterCoverage]:
         """Return what the ledger has, by cluster."""
         ...
 
     def measured(self, question: MeasuredQuestion) -> Measured:
         """Return what is measured, and what is not."""
+        ...
+
+    def report_listings(self) -> Sequence[ReportListing]:
+        """Return the report definitions that can be used, by name."""
+        ...
+
+    def report(self, name: str, period: str, *, team: str) -> ReportDocument | None:
+        """Return a period's report, of one team or of all; None without such a definition."""
+        ...
+
+    def report_runs(self, name: str, *, limit: int) -> Sequence[ReportRun]:
+        """Return the last files written, of one report or of all, the latest first."""
         ...
 
 

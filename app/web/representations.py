@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -23,12 +25,19 @@ class Media(StrEnum):
     CSV = "text/csv"
 
 
+_Offered = TypeVar("_Offered", bound=StrEnum)
+
 # What OpenAPI says of an answer that is also offered as CSV.
 CSV_CONTENT = {Media.CSV.value: {"schema": {"type": "string"}}}
 
 
 def accepted(request: Request, offered: Sequence[Media] = tuple(Media)) -> Media:
     """Return the offered media type that the client likes best (RFC 9110, section 12.5.1)."""
+    return preferred(request, offered)
+
+
+def preferred(request: Request, offered: Sequence[_Offered]) -> _Offered:
+    """Return the same of any media types that a route has."""
     header = ",".join(request.headers.getlist("accept")) or "*/*"
     likes = {media: _quality(header, media) for media in offered}
     best = max(offered, key=lambda media: likes[media])
@@ -39,7 +48,7 @@ def accepted(request: Request, offered: Sequence[Media] = tuple(Media)) -> Media
     return best
 
 
-def _quality(header: str, media: Media) -> float:
+def _quality(header: str, media: StrEnum) -> float:
     """Return how much ``header`` likes ``media``, 0–1; the most specific range decides."""
     kind = media.value.partition("/")[0]
     ranges = (media.value, f"{kind}/*", "*/*")
@@ -80,6 +89,25 @@ def answer_csv(request: Request, table: Table, *, name: str, link: str = "") -> 
     """Return ``table`` as a CSV file called ``name``, or 304 if the client has it already."""
     headers = {"Link": link, "Content-Disposition": f'attachment; filename="{name}.csv"'}
     return _tagged(request, csv_bytes(table), f"{Media.CSV.value}; charset=utf-8", headers)
+
+
+def answer_file(request: Request, content: bytes, *, media_type: str, name: str) -> Response:
+    """Return a file called ``name``, or 304 if the client has it already."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return _tagged(request, content, media_type, headers)
+
+
+def answer_bytes(
+    request: Request, content: bytes, media: Media, *, name: str, immutable: bool
+) -> Response:
+    """Return stored bytes called ``name``; what is immutable may be kept by the client for ever."""
+    headers = {}
+    if immutable:
+        headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    if media is Media.CSV:
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}.csv"
+        return _tagged(request, content, f"{media.value}; charset=utf-8", headers)
+    return _tagged(request, content, media.value, headers)
 
 
 def _tagged(request: Request, content: bytes, media_type: str, extra: dict[str, str]) -> Response:

@@ -8,14 +8,24 @@ from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from app import telemetry
+from app.attribution.contract import Contract
+from app.attribution.goodput import Objective
+from app.chargeback.commitments import CommitmentReport
+from app.chargeback.focus_statement import FocusNames
+from app.chargeback.report_columns import SOURCES
+from app.chargeback.report_tables import ReportDocument
 from app.findings.states import Decision, FindingNotFoundError, TrackedFinding, decide
 from app.findings.values import FindingState
+from app.pricing.commitments import Commitment
+from app.store.commitments import CommitmentStore
 from app.store.findings import FindingStore
 from app.store.keys import KeyStore
 from app.store.naming import NameStore
+from app.store.reports import ReportRun, ReportStore
 from app.store.windows import WindowStore
 from app.units.identity import id_text
-from app.units.window import from_ms, to_ms
+from app.units.window import Window, from_ms, to_ms
+from app.web.problems import ForbiddenError
 from app.web.reading import (
     ApiKey,
     Check,
@@ -31,22 +41,52 @@ from app.web.reading import (
     InferenceQuestion,
     Measured,
     MeasuredQuestion,
+    ReportListing,
     Scope,
 )
+from app.web.stored_adjustments import StoredAdjustments
+from app.web.stored_bills import StoredBills
+from app.web.stored_exports import StoredExports
+from app.web.stored_periods import StoredPeriods
+from app.web.stored_planning import StoredPlanning
+from app.web.stored_prices import StoredPrices
 from app.wiring import Connection, Ledger
+from app.wiring.clients import objectives_of
+from app.wiring.closing import billing_terms
 from app.wiring.examining import ready
+from app.wiring.exports import focus_names
+from app.wiring.planning import PlanningTerms, planning_terms
+from app.wiring.reporting import ReportDesk
+from app.workflows.closing import BillingTerms
+from app.workflows.commitments import commitment_report
 from app.workflows.consumers import consumer_sums
+from app.workflows.contracts import contract_in_force
 from app.workflows.coverage import coverage_of
-from app.workflows.reading import ChargeNotFoundError, cost_sums, explanation, inference_sums
+from app.workflows.publishing import read_report
+from app.workflows.reading import ChargeNotFoundError, cost_sums, inference_sums
+from app.workflows.succeeding import explained
 
 
 def dependencies_of(ledger: Ledger) -> Dependencies:
     """Return what the application is built from, over one ledger's database."""
+    settings = ledger.settings
+    terms, planning = billing_terms(settings), planning_terms(settings)
+    objectives = objectives_of(settings)
+    names = focus_names(settings)
 
     @contextmanager
     def open_ledger() -> Iterator[StoredLedger]:
         with ledger.engine.begin() as connection:
-            yield StoredLedger(connection, ledger.settings.zone, ledger.settings.currency)
+            yield StoredLedger(
+                connection=connection,
+                zone=settings.zone,
+                currency=settings.currency,
+                objectives=objectives,
+                terms=terms,
+                reports=ledger.report_desk,
+                planning=planning,
+                focus_names=names,
+            )
 
     return Dependencies(
         open_ledger=open_ledger,
@@ -57,13 +97,20 @@ def dependencies_of(ledger: Ledger) -> Dependencies:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLedger:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLedger(
+    StoredAdjustments, StoredBills, StoredPeriods, StoredPlanning, StoredExports, StoredPrices
+):
     """One request's view of the database; see `app.web.reading.Ledger`."""
 
     connection: Connection
     zone: ZoneInfo
     currency: str
+    objectives: tuple[Objective, ...]
+    terms: BillingTerms
+    reports: ReportDesk
+    planning: PlanningTerms
+    focus_names: FocusNames
 
     def api_key(self, secret_sha256: str) -> ApiKey | None:
         """Return the key in force whose secret has this hash."""
@@ -73,7 +120,12 @@ class StoredLedger:
     def costs(self, question: CostsQuestion) -> Costs:
         """Return summed charges."""
         found = cost_sums(
-            self.connection, question.window, question.group_by, question.filters, zone=self.zone
+            self.connection,
+            question.window,
+            question.group_by,
+            question.filters,
+            zone=self.zone,
+            basis=question.basis,
         )
         return Costs(
             rows=found.rows,
@@ -84,7 +136,12 @@ class StoredLedger:
     def inference(self, question: InferenceQuestion) -> Inference:
         """Return summed tokens, requests and their cost."""
         found = inference_sums(
-            self.connection, question.window, question.group_by, question.filters, zone=self.zone
+            self.connection,
+            question.window,
+            question.group_by,
+            question.filters,
+            zone=self.zone,
+            objectives=question.objectives or self.objectives,
         )
         return Inference(
             rows=found.rows,
@@ -101,6 +158,14 @@ class StoredLedger:
             complete=found.hours.complete,
             pending_rerating=bool(found.hours.pending),
         )
+
+    def commitments(self) -> Sequence[Commitment]:
+        """Return the commitments."""
+        return CommitmentStore(self.connection).rows()
+
+    def commitment_coverage(self, window: Window) -> Sequence[CommitmentReport]:
+        """Return what each commitment covered in the window."""
+        return commitment_report(self.connection, window)
 
     def findings(
         self, *, states: Sequence[FindingState], team: str | None
@@ -137,10 +202,20 @@ class StoredLedger:
     def explanation(self, charge_id: int) -> ExplainedCharge | None:
         """Return one charge, explained."""
         try:
-            team, found = explanation(self.connection, charge_id, self.currency)
+            found = explained(self.connection, charge_id, self.currency, self.zone)
         except ChargeNotFoundError:
             return None
-        return ExplainedCharge(team=team, explanation=found)
+        return ExplainedCharge(
+            team=found.team,
+            explanation=found.explanation,
+            replaced=found.replaced,
+            successors=found.successors,
+            adjustment=found.adjustment,
+        )
+
+    def contract(self) -> Contract:
+        """Return the team contract in force."""
+        return contract_in_force(self.connection)
 
     def coverage(self) -> Sequence[ClusterCoverage]:
         """Return what the ledger has, by cluster."""
@@ -161,3 +236,29 @@ class StoredLedger:
         """Return what is measured, and what is not."""
         found = coverage_of(self.connection, question.window, zone=self.zone, team=question.team)
         return Measured(rows=found.rows, holes=found.holes)
+
+    def report_listings(self) -> Sequence[ReportListing]:
+        """Return the report definitions that can be used, by name."""
+        desk = self.reports
+        return [ReportListing(one, desk.next_due(one)) for one in desk.folders.usable()]
+
+    def report(self, name: str, period: str, *, team: str) -> ReportDocument | None:
+        """Return a period's report, of one team or of all; None without such a definition."""
+        desk = self.reports
+        if name not in desk.folders.names():
+            return None
+        definition = desk.folders.named(name)
+        if team and "team" not in SOURCES[definition.source].filters:
+            message = f"The report {name} is of no team."
+            raise ForbiddenError(message, hint="Use a key without a team.")
+        return read_report(
+            self.connection,
+            definition,
+            period,
+            terms=desk.terms,
+            team=team,
+        )
+
+    def report_runs(self, name: str, *, limit: int) -> Sequence[ReportRun]:
+        """Return the last files written, of one report or of all, the latest first."""
+        return ReportStore(self.connection).runs(name, limit=limit)

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.attribution.goodput import OBJECTIVE_METRICS, Objective
 from app.findings.values import WastePolicy
+from app.planning.anomalies import AnomalyPolicy
+from app.planning.break_even import HostedPrice
 from app.settings import ClusterSettings, ModelSettings, Settings, SettingsError, secret
 from app.sources.catalogue import EngineFile, GatewayFile, engine_of, load_catalogue
+from app.sources.hosted_prices import read_hosted_prices, starter_hosted_prices
 from app.sources.prometheus import PrometheusSettings, PrometheusSource
+from app.units.money import to_nanos
 from app.units.window import HOUR_MS
 from app.usage.models import ModelEntry
 from app.workflows.collecting import CollectFrom
@@ -85,6 +90,39 @@ def model_entries(models: Sequence[ModelSettings]) -> tuple[ModelEntry, ...]:
     return tuple(
         ModelEntry(name=one.name, aliases=one.aliases, adapters=one.adapters) for one in models
     )
+
+
+def objectives_of(settings: Settings) -> tuple[Objective, ...]:
+    """Return the latency objectives that are stated for the served models."""
+    return tuple(
+        Objective(metric=OBJECTIVE_METRICS[one.metric], seconds=one.seconds, model=one.model)
+        for one in settings.objectives
+    )
+
+
+def anomaly_policy(settings: Settings) -> AnomalyPolicy:
+    """Return how far a day's cost must be off to be told."""
+    given = settings.anomalies
+    return AnomalyPolicy(
+        deviations=given.deviations,
+        floor_nanos=to_nanos(given.floor),
+        floor_ratio=given.floor_ratio,
+    )
+
+
+def hosted_prices_of(settings: Settings) -> tuple[HostedPrice, ...]:
+    """Return the hosted API's price list that is configured, else the shipped one."""
+    path = settings.hosted_prices
+    if path is None:
+        return starter_hosted_prices()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"hosted_prices: {path} cannot be read."
+        raise SettingsError(
+            message, hint="Name a CSV in UTF-8, or leave the setting out."
+        ) from error
+    return read_hosted_prices(text, filename=path.name)
 
 
 def waste_policy(settings: Settings) -> WastePolicy:

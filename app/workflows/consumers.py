@@ -87,7 +87,7 @@ def reassigned_explanation(
     if line is None:
         return None
     stored = ContractStore(connection).by_version(line.contract_version)
-    contract = contract_of(stored.text, stored.file_name) if stored else Contract()
+    contract = contract_of(stored) if stored else Contract()
     taken = {one.name for one in fields(ReassignedFacts)} & {one.name for one in fields(line)}
     facts = ReassignedFacts(
         **{name: getattr(line, name) for name in taken - {"service"}},

@@ -8,37 +8,42 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from sqlalchemy import Connection
 
-from app.attribution.contract import Contract, TokenWeights
-from app.attribution.explanation import ChargeFacts, Explanation, explain
-from app.attribution.owners import Ownership, OwnerSpan
+from app.attribution.charges import LineStep
+from app.attribution.contract import TokenWeights
+from app.attribution.explanation import Explanation
+from app.attribution.goodput import Objective
 from app.attribution.service_costs import model_costs
 from app.attribution.unit_costs import percentile, unit_costs
-from app.chargeback.costs import MS_COLUMNS, NANOS_COLUMNS
+from app.chargeback.costs import MS_COLUMNS, NANOS_COLUMNS, Basis
 from app.chargeback.inference import (
     COUNT_COLUMNS,
     DETAIL_COUNT_COLUMNS,
     DETAIL_RATIO_COLUMNS,
+    GOODPUT_COLUMNS,
+    MORE_UNIT_COST_COLUMNS,
     RATIO_COLUMNS,
     UNIT_COST_COLUMNS,
+    USED_UNIT_COST_COLUMNS,
 )
 from app.errors import GpuledgerError
-from app.pricing.book import PriceBook
-from app.store.contracts import ContractStore
 from app.store.costs import CostStore, IncompleteHours
 from app.store.dimensions import Filters
-from app.store.explanations import ChargeRecord, ExplanationStore
+from app.store.explanations import ExplanationStore
 from app.store.inference import InferenceStore, Period
 from app.store.naming import NameStore
-from app.store.prices import PriceStore
 from app.units.identity import id_text
 from app.units.window import Window, from_ms
 from app.usage.identity import cluster_id
 from app.usage.kinds import LatencyMetric
 from app.workflows.consumers import reassigned_explanation
-from app.workflows.rating import contract_of, current_terms
-from app.workflows.restating import restated
+from app.workflows.contracts import weighed_explanation
+from app.workflows.explaining import first_hand_explanation
+from app.workflows.explaining_money import money_explanation
+from app.workflows.goodput import with_goodput
+from app.workflows.rating import current_terms
 
 _HOURLY = frozenset({"hour"})
+_UTC = ZoneInfo("UTC")
 
 
 class ChargeNotFoundError(GpuledgerError):
@@ -76,12 +81,15 @@ def cost_sums(
     *,
     zone: ZoneInfo,
     span_ms: tuple[int, int] | None = None,
+    basis: Basis = Basis.POSTED,
 ) -> CostSums:
-    """Return what was held and what it cost, summed by ``group_by``.
+    """Return what was held and what it cost, summed by ``group_by``, on a basis.
 
     ``span_ms`` narrows the sums to billing days that begin or end inside an hour of the window.
     """
-    found = CostStore(connection, zone).costs(window, group_by, filters, span_ms=span_ms)
+    found = CostStore(connection, zone).costs(
+        window, group_by, filters, span_ms=span_ms, basis=basis
+    )
     columns = [*dict.fromkeys(group_by), *MS_COLUMNS, "unpriced_ms", *NANOS_COLUMNS, "complete"]
     return CostSums(rows=found.rows[columns], hours=found.hours)
 
@@ -93,6 +101,7 @@ def inference_sums(
     filters: Filters = (),
     *,
     zone: ZoneInfo,
+    objectives: Sequence[Objective] = (),
 ) -> InferenceSums:
     """Return what services served, what that cost, and how quick they were, by ``group_by``."""
     store = InferenceStore(connection, zone)
@@ -119,6 +128,7 @@ def inference_sums(
     for name, values in zip((*RATIO_COLUMNS[1:], *DETAIL_RATIO_COLUMNS), ratios, strict=True):
         keys = _keys(rows, group_by)
         rows[name] = pd.Series([values.get(key) for key in keys], dtype="float64")
+    rows = with_goodput(rows, latencies, names, group_by, objectives)
     clusters = [cluster_id(name) for name in dict(filters).get("cluster", ())]
     hours = CostStore(connection, zone).incomplete_hours(window, clusters)
     rows["complete"] = rows["complete"] & hours.complete
@@ -133,6 +143,10 @@ def inference_sums(
         "unit_cost_reason",
         *DETAIL_COUNT_COLUMNS,
         *DETAIL_RATIO_COLUMNS,
+        "used_nanos",
+        *MORE_UNIT_COST_COLUMNS,
+        *USED_UNIT_COST_COLUMNS,
+        *GOODPUT_COLUMNS,
     ]
     return InferenceSums(
         rows=rows[columns],
@@ -141,53 +155,24 @@ def inference_sums(
     )
 
 
-def explanation(connection: Connection, charge_id: int, currency: str) -> tuple[str, Explanation]:
-    """Return the team of a charge and why it is what it is; refuse an identity nobody has."""
-    reassigned = reassigned_explanation(connection, charge_id, currency)
-    if reassigned is not None:
-        return reassigned
-    record = ExplanationStore(connection).charge(charge_id)
-    if record is None or record.versions is None:
-        raise ChargeNotFoundError(charge_id)
-    book = PriceBook(PriceStore(connection).rows(record.versions.price_version))
-    stored = ContractStore(connection).by_version(record.versions.contract_version)
-    contract = contract_of(stored.text, stored.file_name) if stored else Contract()
-    divided = restated(connection, record, contract.share_policies())
-    facts = ChargeFacts(
-        charge_id=record.charge_id,
-        kind=record.kind,
-        window_start_ms=record.window_start_ms,
-        start_ms=record.start_ms,
-        end_ms=record.end_ms,
-        cluster=record.cluster,
-        node=record.pool.node,
-        gpu_model=record.pool.gpu_model,
-        team=record.team,
-        gpu_ms=record.gpu_ms,
-        cost_nanos=record.cost_nanos,
-        currency=currency,
-        owner=_owner(record, contract),
-        hold=record.hold,
-        policies=contract.share_policies_over(record.start_ms, record.end_ms),
-        usage=divided.usage,
-        spans=divided.spans,
-        price=book.choice(record.pool, record.start_ms),
-        coverage=record.coverage,
-        notes=record.notes,
-        versions=record.versions,
+def explanation(
+    connection: Connection, charge_id: int, currency: str, zone: ZoneInfo = _UTC
+) -> tuple[str, Explanation]:
+    """Return the team of a charge and why it is what it is; refuse an identity nobody has.
+
+    ``zone`` is the billing zone, whose midnights divide billing days.
+    """
+    redistributed = reassigned_explanation(connection, charge_id, currency) or weighed_explanation(
+        connection, charge_id, currency
     )
-    return record.team, explain(facts)
-
-
-def _owner(record: ChargeRecord, contract: Contract) -> OwnerSpan:
-    """Return who pays for the charge's beginning, and by which rule."""
-    ownership = Ownership(contract)
-    end_ms = max(record.end_ms, record.start_ms + 1)
-    if record.hold is None:
-        return ownership.payers_over(record.start_ms, end_ms)[0]
-    return ownership.teams_over(
-        record.cluster, record.namespace, record.labels, record.start_ms, end_ms
-    )[0]
+    if redistributed is not None:
+        return redistributed
+    record = ExplanationStore(connection).charge(charge_id)
+    if record is None:
+        raise ChargeNotFoundError(charge_id)
+    if record.step in (LineStep.FIRST_HAND, LineStep.CARD_VARIANCE):
+        return record.team, first_hand_explanation(connection, record, currency, zone)
+    return record.team, money_explanation(connection, record, currency, zone)
 
 
 class _Described:

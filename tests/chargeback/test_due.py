@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.chargeback.due import due_at, periods_before
+from app.chargeback.due import due_at, next_due, periods_before
 from app.chargeback.periods import Grain, parse_period
 from app.chargeback.reports import Schedule, Weekday
 
@@ -61,3 +61,30 @@ def test_months_before_the_first_of_a_month() -> None:
     periods = periods_before(datetime(2026, 3, 1, tzinfo=UTC), Grain.MONTH, BERLIN, count=2)
 
     assert [period.name for period in periods] == ["2026-02", "2026-01"]
+
+
+@pytest.mark.parametrize(
+    ("at", "due"),
+    [
+        # The week before ended on Sunday; what is due at six o'clock has not come yet.
+        (datetime(2026, 11, 16, 4, 59, tzinfo=UTC), datetime(2026, 11, 16, 5, tzinfo=UTC)),
+        (datetime(2026, 11, 16, 5, tzinfo=UTC), datetime(2026, 11, 23, 5, tzinfo=UTC)),
+        (datetime(2026, 11, 15, 22, 59, tzinfo=UTC), datetime(2026, 11, 16, 5, tzinfo=UTC)),
+        # In the year's last week the clocks are an hour before UTC.
+        (datetime(2026, 12, 31, tzinfo=UTC), datetime(2027, 1, 4, 5, tzinfo=UTC)),
+    ],
+)
+def test_the_next_week_is_due_at_its_first_time_to_come(at: datetime, due: datetime) -> None:
+    assert next_due(Schedule(at=time(6), weekday=Weekday.MONDAY), Grain.WEEK, BERLIN, at) == due
+
+
+@pytest.mark.parametrize(
+    ("day", "at", "due"),
+    [
+        (3, datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, 5, tzinfo=UTC)),
+        (3, datetime(2026, 11, 4, tzinfo=UTC), datetime(2026, 12, 3, 5, tzinfo=UTC)),
+        (28, datetime(2026, 12, 30, tzinfo=UTC), datetime(2027, 1, 28, 5, tzinfo=UTC)),
+    ],
+)
+def test_the_next_month_is_due_on_its_day(day: int, at: datetime, due: datetime) -> None:
+    assert next_due(Schedule(at=time(6), day=day), Grain.MONTH, BERLIN, at) == due

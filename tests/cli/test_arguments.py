@@ -81,12 +81,12 @@ def test_a_span_without_any_hour_says_how_many_were_never_collected(standing: Co
         (("findings", "ack", "the-big-one"), "'the-big-one' is not an id"),
         (("watch",), "has Kubernetes switched off"),
         (("notify",), "No Slack webhook is set"),
-        (("report", "run", "nothing", "--period", "2025-W45"), "Definitions: weekly_chargeback"),
+        (("report", "run", "nothing", "--period", "2025-W45"), "Definitions: budget, "),
         (("report", "run", "weekly_chargeback", "--period", "soon"), "'soon' is not a period"),
         (("report", "run", "weekly_chargeback", "--period", "2025-W54"), "no ISO week 2025-W54"),
         (("report", "run", "weekly_chargeback", "--period", "2025-13"), "no month 2025-13"),
         (("report", "run", "weekly_chargeback", "--period", "9999-W52"), "outside the calendar"),
-        (("report", "run", "weekly_chargeback", "--period", "0001-01"), "years 1970 to 9998"),
+        (("report", "run", "monthly_chargeback", "--period", "0001-01"), "years 1970 to 9998"),
     ],
 )
 def test_unusable_arguments_are_refused(
@@ -101,7 +101,7 @@ def test_unusable_arguments_are_refused(
         (("explain", "00000000000000aa"), "There is no charge 00000000000000aa"),
         (("findings", "ack", "00000000000000aa"), "There is no finding 00000000000000aa"),
         (("report", "run", "weekly_chargeback", "--period", "2024-W45"), "No hour of 2024-W45"),
-        (("report", "run", "weekly_chargeback", "--period", "2024-10"), "No hour of 2024-10"),
+        (("report", "run", "monthly_chargeback", "--period", "2024-10"), "No hour of 2024-10"),
     ],
 )
 def test_what_is_not_there_is_said_to_be_missing(

@@ -149,7 +149,7 @@ def test_a_price_that_overlaps_a_stored_one_is_refused(unchanged: CommandLine) -
     error = unchanged.run("prices", "import", "later.csv").refused("Give the earlier row a valid_")
 
     assert "4 USD per gpu_hour for anything from 2025-06-01" in error.replace("4.00", "4")
-    assert "overlaps 3 USD" in error
+    assert "overlaps the price 3 USD" in error
 
 
 def test_a_dry_run_shows_the_money_and_stores_nothing(unchanged: CommandLine) -> None:

@@ -9,6 +9,11 @@ from decimal import Decimal
 import pytest
 
 from app.chargeback.costs import COST_GROUPS
+from app.chargeback.inference import (
+    GOODPUT_COLUMNS,
+    MORE_UNIT_COST_COLUMNS,
+    USED_UNIT_COST_COLUMNS,
+)
 from tests.cli.commands import CommandLine
 from tests.cli.stage import SPAN
 
@@ -84,7 +89,9 @@ def test_inference_has_the_columns_of_the_design_and_why_a_figure_is_missing(
     ended = standing.run("inference", *SPAN, "--group-by", "service", "--format", "csv").done()
 
     header = ended.out.splitlines()[0].split(",")
-    assert header == ["service", *INFERENCE, "unit_cost_reason", *DETAILS]
+    bases = ("used_cost", *MORE_UNIT_COST_COLUMNS, *USED_UNIT_COST_COLUMNS)
+    further = (*DETAILS, *bases, *GOODPUT_COLUMNS)
+    assert header == ["service", *INFERENCE, "unit_cost_reason", *further]
     for row in ended.rows():
         figures = [row[name] for name in INFERENCE[:-1] if row[name]]
         assert all(PLAIN.fullmatch(figure) for figure in figures), row

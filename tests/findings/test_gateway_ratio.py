@@ -70,7 +70,7 @@ def test_findings_of_two_services_are_two() -> None:
 
 @pytest.mark.parametrize(
     ("gateway", "advice"),
-    [(600, "who calls the service without the gateway"), (2_000, "counted twice")],
+    [(600, "who calls the service without a gateway"), (2_000, "counted twice")],
 )
 def test_the_message_says_what_was_counted_and_what_to_do(gateway: int, advice: str) -> None:
     (finding,) = detect(gateway, 1_000).findings

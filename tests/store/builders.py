@@ -141,6 +141,20 @@ def pool_usage(window: Window, *, devices: int = 8, held: int = 2) -> pd.DataFra
     return pd.DataFrame([row])[[*frames.POOL_USAGE.columns]].astype("int64")
 
 
+def pool_energy(window: Window, energy_mj: int = 2_000_000_000) -> pd.DataFrame:
+    """The boards of that pool, all of them measured."""
+    row = {
+        "window_start_ms": window.start_ms,
+        "node_id": ids()["node_id"],
+        "gpu_model_id": ids()["gpu_model_id"],
+        "energy_mj": energy_mj,
+        "measured_ms": 8 * window.length_ms,
+        "boards_measured": 8,
+        "boards": 8,
+    }
+    return pd.DataFrame([row]).astype("int64")
+
+
 def hold_usage(
     window: Window,
     *,
@@ -230,6 +244,7 @@ def facts(  # noqa: PLR0913 # a builder has a default for everything
     latencies: pd.DataFrame | None = None,
     minutes: pd.DataFrame | None = None,
     cold_starts: pd.DataFrame | None = None,
+    energy: pd.DataFrame | None = None,
     seen: int = 960,
     partial: bool = False,
     noted: tuple[str, ...] = (),
@@ -242,6 +257,7 @@ def facts(  # noqa: PLR0913 # a builder has a default for everything
         latency_usage=frames.empty(frames.LATENCY_USAGE) if latencies is None else latencies,
         service_minutes=frames.empty(frames.SERVICE_MINUTES) if minutes is None else minutes,
         cold_starts=frames.empty(frames.COLD_STARTS) if cold_starts is None else cold_starts,
+        pool_energy=frames.empty(frames.POOL_ENERGY) if energy is None else energy,
         evidence=evidence(seen),
         notes=notes(*noted),
         partial=partial,

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from app.attribution.charges import ChargeKind
+from app.attribution.contract import Contract, Platform, Team
 from app.chargeback.costs import COST_GROUPS as SHOWN_GROUPS
 from app.chargeback.costs import costs_schema
 from app.store.charges import ChargeStore
@@ -71,7 +72,14 @@ def fill_two_hours(ledger: Connection) -> None:
         applied_ms=NOON_MS,
         file_name="teams.yaml",
         sha256="",
-        cost_centers={"search": "CC-1", "ml": "CC-2", "platform": ""},
+        contract=Contract(
+            teams=(
+                Team(name="search", cost_center="CC-1", department="web"),
+                Team(name="ml", cost_center="CC-2", department="research"),
+            ),
+            platform=(Platform(team="platform"),),
+        ),
+        zone=UTC,
     )
     for after in (0, 1):
         hour = an_hour(after)
@@ -117,6 +125,7 @@ def totals(rows: pd.DataFrame, *by: str) -> dict[object, int]:
         ("model", {"": 220, "llama": 6}),
         ("team", {"ml": 20, "platform": 200, "search": 6}),
         ("cost_center", {"": 200, "CC-1": 6, "CC-2": 20}),
+        ("department", {"": 200, "web": 6, "research": 20}),
         ("kind", {"idle": 4, "unallocated": 200, "used": 22}),
         ("hour", {"2026-11-23T12:00:00Z": 113, "2026-11-23T13:00:00Z": 113}),
         ("day", {"2026-11-23": 226}),
@@ -185,6 +194,9 @@ def test_a_window_without_charges_has_no_rows(store: CostStore) -> None:
         ((("team", ("nobody",)),), 0),
         ((("namespace", ("",)),), 200),
         ((("cost_center", ("",)),), 200),
+        ((("cost_center", ("", "CC-1")),), 206),
+        ((("department", ("research",)), ("cost_center", ("CC-2",))), 20),
+        ((("department", ("research",)), ("cost_center", ("CC-1",))), 0),
         ((("pod", ("trainer-0",)),), 20),
         ((("service", ("ranker",)),), 6),
         ((("model", ("llama",)),), 6),

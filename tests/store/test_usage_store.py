@@ -19,6 +19,7 @@ from tests.store.builders import (
     hold_usage,
     ids,
     model_id,
+    pool_energy,
     pool_usage,
     token_usage,
 )
@@ -62,6 +63,7 @@ def everything(window: Window):  # noqa: ANN201 # UsageFacts
         latencies=latencies(window),
         minutes=minutes(window),
         cold_starts=cold_starts(window),
+        energy=pool_energy(window),
         noted=("gpu-1",),
     )
 
@@ -80,11 +82,22 @@ def test_facts_come_back_as_they_were_stored(store: UsageStore) -> None:
         "latency_usage",
         "service_minutes",
         "cold_starts",
+        "pool_energy",
         "evidence",
         "notes",
     ):
         stored = getattr(store, name)(window)
         pd.testing.assert_frame_equal(stored, getattr(given, name), obj=name)
+
+
+def test_other_energy_of_the_boards_is_another_revision_and_replaces_it(store: UsageStore) -> None:
+    window = an_hour()
+    store.replace(window, facts(window, energy=pool_energy(window)))
+
+    result = store.replace(window, facts(window, energy=pool_energy(window, energy_mj=7)))
+
+    assert (result.revision, result.changed) == (2, True)
+    assert store.pool_energy(window)["energy_mj"].tolist() == [7]
 
 
 def test_many_hours_are_read_at_once_in_order(store: UsageStore) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from app.web.reading import Consumers, ConsumersQuestion
 from tests.web.clients import SPAN, a_client
-from tests.web.fake_ledger import SEARCH_KEY, FakeLedger, a_ledger
+from tests.web.fake_ledger import SEARCH_KEY, FakeLedger
 
 
 def test_each_consumer_of_a_day_has_a_row() -> None:
@@ -58,7 +58,7 @@ class _Alike(FakeLedger):
 
 
 def test_pages_lose_no_row_of_consumers_that_are_called_alike() -> None:
-    client = a_client(_Alike(**vars(a_ledger())))
+    client = a_client(_Alike())
     cursor, seen = "", 0
     for _ in range(6):
         page = client.get(f"/v1/consumers?{SPAN}&limit=1{cursor}")

@@ -7,6 +7,7 @@ import pytest
 
 from app.chargeback.costs import COST_COLUMNS, SECONDS_COLUMNS
 from app.findings.values import FindingKind
+from app.workflows.planning_tables import BUDGET_COLUMNS
 from tests.web.clients import SPAN, a_client
 
 STATIC = Path(__file__).parents[2] / "app" / "web" / "static"
@@ -63,19 +64,31 @@ def test_the_script_asks_for_addresses_that_answer() -> None:
 
     paths = set(re.findall(r'"(/v1/\w+)"', SCRIPT))
 
-    assert paths == {"/v1/costs", "/v1/inference", "/v1/findings", "/v1/coverage"}
+    assert paths == {
+        *("/v1/costs", "/v1/inference", "/v1/findings", "/v1/coverage"),
+        *("/v1/periods", "/v1/budgets"),
+    }
     for path in paths:
         query = f"?{SPAN}&limit=10000" if path in ("/v1/costs", "/v1/inference") else ""
         assert client.get(path + query).status_code == 200
 
 
 def test_the_script_reads_columns_that_the_tables_have() -> None:
-    known = {*COST_COLUMNS, *SECONDS_COLUMNS, "total_cost", "wasted_cost"}
+    known = {*COST_COLUMNS, *SECONDS_COLUMNS, *BUDGET_COLUMNS, "total_cost", "wasted_cost"}
 
     read = set(re.findall(r"row\.(gpu_seconds_\w+|\w+_cost)\b", SCRIPT))
 
     assert read
     assert read <= known
+
+
+def test_the_script_reads_columns_that_budgets_have() -> None:
+    drawing = SCRIPT[SCRIPT.index("function drawBudgets") : SCRIPT.index("const SHOWN_PERIODS")]
+
+    read = set(re.findall(r"row\.(\w+)", drawing))
+
+    assert len(read) > 5
+    assert read <= set(BUDGET_COLUMNS)
 
 
 def test_every_kind_of_finding_has_a_title_and_a_reason() -> None:

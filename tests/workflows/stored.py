@@ -51,6 +51,8 @@ def prices(engine: Engine, text: str = PRICES, *, dry_run: bool = False) -> Impo
         billing_zone=UTC_ZONE,
         at_ms=NOON_MS,
         dry_run=dry_run,
+        reason="the price list changed",
+        author="finance",
     )
 
 

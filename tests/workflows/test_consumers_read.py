@@ -36,7 +36,7 @@ def test_every_redistributed_line_explains_itself(two_clusters: Days) -> None:
     assert "2270 of 3750 weighted tokens, 60.5333%" in search
     assert "gateways counted 0.750 times what the engines did" in search
     assert "first-hand cost: 2.000000001 USD" in search
-    assert "1 charges" in search
+    assert "1 charge" in search
     debit = texts["llama-us", "provider", "-"]
     assert "is taken from who paid for it" in debit
     assert "-2.000000001 USD" in debit

@@ -100,6 +100,19 @@ HOLD_USAGE = _facts(
     ),
 )
 
+POOL_ENERGY = _facts(
+    "pool_energy",
+    number("node_id", key=True),
+    number("gpu_model_id", key=True),
+    number("energy_mj"),
+    number("measured_ms"),
+    number("boards_measured"),
+    number("boards"),
+    CheckConstraint(
+        "least(energy_mj, measured_ms, boards_measured, boards) >= 0", name="not_negative"
+    ),
+)
+
 TOKEN_USAGE = _facts(
     "token_usage",
     number("workload_id", key=True),

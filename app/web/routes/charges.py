@@ -33,10 +33,18 @@ class StepBody(BaseModel):
 
 
 class ExplanationBody(BaseModel):
-    """A charge, explained from the money down to the query and its coverage."""
+    """A charge, explained from the money down to the query and its coverage.
+
+    ``replaced`` is the id that was asked for where a rating put ``successors`` in its place: of one
+    the explanation is given, several are listed. ``adjustment`` is the id that was asked for where
+    it is an adjustment's; ``charge_id`` is the line that it adjusts.
+    """
 
     charge_id: str
     team: str
+    replaced: str | None
+    successors: list[str]
+    adjustment: str | None
     steps: list[StepBody]
 
 
@@ -71,6 +79,11 @@ def explanation(
         for step in found.explanation.steps
     ]
     body = ExplanationBody(
-        charge_id=id_text(found.explanation.charge_id), team=found.team, steps=steps
+        charge_id=id_text(found.explanation.charge_id),
+        team=found.team,
+        replaced=None if found.replaced is None else id_text(found.replaced),
+        successors=[id_text(one) for one in found.successors],
+        adjustment=None if found.adjustment is None else id_text(found.adjustment),
+        steps=steps,
     )
     return answer_json(request, body)

@@ -171,17 +171,23 @@ def decide(
 ) -> Response:
     """Acknowledge, snooze or dismiss a finding, and return it."""
     accepted(request, (Media.JSON,))
-    if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
-        message = "The request has no usable Idempotency-Key."
-        hint = "Send 1 to 200 printable characters of your own, without spaces; a UUID does well."
-        raise MissingIdempotencyKeyError(message, hint=hint)
+    request_key = required_key(idempotency_key)
     number = id_of_text(finding_id)
     _require_visible(ledger, number, key)
     decision = Decision(
         kind=_DECISIONS[action], actor=key.name, reason=body.reason, snoozed_until=body.until
     )
-    entry = ledger.decide(number, decision, at=deps.now(), idempotency_key=idempotency_key)
+    entry = ledger.decide(number, decision, at=deps.now(), idempotency_key=request_key)
     return answer_json(request, _body(entry, deps.currency))
+
+
+def required_key(idempotency_key: str | None) -> str:
+    """Return the idempotency key of a write; refuse a request without a usable one."""
+    if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
+        message = "The request has no usable Idempotency-Key."
+        hint = "Send 1 to 200 printable characters of your own, without spaces; a UUID does well."
+        raise MissingIdempotencyKeyError(message, hint=hint)
+    return idempotency_key
 
 
 def _require_visible(ledger: Ledger, finding_id: int, key: ApiKey) -> None:

@@ -95,12 +95,14 @@ async function draw() {
   const start = new Date(Math.max(oldest, end.getTime() - state.hours * HOUR));
   const span = { start: address(start), end: address(end) };
   const step = end - start <= 48 * HOUR ? "hour" : "day";
-  const [teams, series, models, findings, measured] = await Promise.all([
+  const [teams, series, models, findings, measured, periods, budgets] = await Promise.all([
     askAll("/v1/costs", { ...span, group_by: "team" }),
     askAll("/v1/costs", { ...span, group_by: step }),
     askAll("/v1/inference", { ...span, group_by: "model" }),
     askAll("/v1/findings"),
     ask("/v1/coverage", { ...span, group_by: "cluster" }),
+    askAll("/v1/periods"),
+    askAll("/v1/budgets"),
   ]);
   byId("span").textContent = `${instant(start)} to ${instant(end)} UTC`;
   const notes = [];
@@ -111,6 +113,8 @@ async function draw() {
   drawChart(series, step);
   drawTeams(teams);
   drawModels(models);
+  drawBudgets(budgets);
+  drawPeriods(periods);
   drawMeasured(measured);
   drawFindings(findings);
   byId("content").hidden = false;
@@ -277,6 +281,49 @@ function drawFindings(findings) {
   });
   const nothing = element("p", { class: "quiet" }, "No finding is open: nothing is wasted as far as the detectors can tell, or somebody is on it.");
   byId("findings").replaceChildren(...(items.length ? items : [nothing]));
+}
+
+// Of the month that goes on, whatever span is chosen; the most used first.
+function drawBudgets(budgets) {
+  const rows = [...budgets.rows].sort((a, b) => Number(b.used_ratio) - Number(a.used_ratio));
+  const lines = rows.map((row) => {
+    const over = Number(row.remaining) < 0;
+    const used = row.used_ratio === null ? "–" : share(row.used_ratio);
+    const low = [row.forecast_low, row.forecast_high].map((one) => money(one, row.currency));
+    const forecast = row.forecast_cost === null
+      ? element("td", {}, element("span", { class: "why" }, row.forecast_reason || "–"))
+      : `${money(row.forecast_cost, row.currency)} (${low.join(" to ")})`;
+    return [
+      teamName(row.team) + (row.complete ? "" : " (incomplete)"),
+      row.period,
+      money(row.budget, row.currency),
+      money(row.spent_cost, row.currency),
+      element("td", over ? { class: "over" } : {}, money(row.remaining, row.currency)),
+      element("td", over ? { class: "over" } : {}, used),
+      forecast,
+    ];
+  });
+  const head = ["Team", "Month", "Budget", "Spent", "Remaining", "Used", "At the end of the month"];
+  fill("budgets", head, lines.length ? lines : [["No team has a budget."]]);
+  const crossed = rows.filter((row) => row.thresholds_reached);
+  byId("crossed").textContent = crossed
+    .map((row) => `${teamName(row.team)}: ${row.thresholds_reached}.`)
+    .join(" ");
+}
+
+const SHOWN_PERIODS = 12;
+
+// The latest first; a period that was opened again shows what it was closed as before.
+function drawPeriods(periods) {
+  const lines = periods.rows.slice(-SHOWN_PERIODS).reverse().map((row) => [
+    row.name,
+    row.state === "open" && row.version ? "open again" : row.state,
+    row.version ? String(row.version) : "–",
+    row.closed_at === null ? "–" : `${instant(new Date(row.closed_at))} UTC`,
+    row.total === null ? "–" : money(row.total, row.currency),
+  ]);
+  const head = ["Period", "State", "Version", "Closed at", "Total"];
+  fill("periods", head, lines.length ? lines : [["No hour is collected yet."]]);
 }
 
 const MEASURES = [
