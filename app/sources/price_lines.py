@@ -113,12 +113,13 @@ class Line:
         ms = read_instant(text)
         if ms is None:
             self.refuse(column, f'"{text}" is not a date; write {INSTANT_FORMS}')
-        if not 0 <= ms <= OPEN_MS:
+        if ms < 0:
             reason = f'"{text}" is not of the years {FIRST_YEAR} to {LAST_YEAR}'
             self.refuse(column, f"{reason}; leave the cell blank where it has no bound")
         if _FINER_THAN_SECONDS.search(text):
             self.refuse(column, f'"{text}" is finer than a second; validity is to the second')
-        return ms
+        # What spreadsheets write for an end that never comes lies in the last year.
+        return min(ms, OPEN_MS)
 
     def gpu_model(self) -> str:
         """Return the GPU model; refuse one that is no more than a maker."""
